@@ -1,0 +1,143 @@
+//! Running other programs: each says what it runs, and names itself when it fails.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// The command as one would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let program = command.get_program().to_string_lossy();
+    let program = program.rsplit(['/', '\\']).next().unwrap_or(&program).to_owned();
+    let words = command.get_args().map(|arg| {
+        let arg = arg.to_string_lossy();
+        if arg.is_empty() || arg.contains([' ', '"', '$']) {
+            format!("'{arg}'")
+        } else {
+            arg.into_owned()
+        }
+    });
+    std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether `program` starts, asked with an argument that every program here knows.
+pub(crate) fn exists(program: &str, version_flag: &str) -> bool {
+    Command::new(program)
+        .arg(version_flag)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn announce(command: &Command) {
+    println!("$ {}", shown(command));
+}
+
+fn expect_success(command: &Command, status: ExitStatus) -> Result<()> {
+    if !status.success() {
+        bail!("`{}` failed: {status}", shown(command));
+    }
+    Ok(())
+}
+
+/// Runs to the end, with the output on the terminal.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    announce(command);
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
+    expect_success(command, status)
+}
+
+/// Like [`run`], but ends the program after `limit`.
+pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
+    announce(command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return expect_success(command, status);
+        }
+        if start.elapsed() > limit {
+            child.kill()?;
+            child.wait()?;
+            bail!("`{}` was ended: it ran longer than {} s", shown(command), limit.as_secs());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs quietly and returns standard output. Standard error shows only in the error.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
+    if !output.status.success() {
+        bail!(
+            "`{}` failed: {}\n{}",
+            shown(command),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs with standard error on the terminal, and hands standard output over line by line.
+pub(crate) fn stdout_lines(command: &mut Command, line: impl FnMut(&str)) -> Result<ExitStatus> {
+    announce(command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
+    if let Some(stdout) = child.stdout.take() {
+        for_each_line(stdout, line)?;
+    }
+    Ok(child.wait()?)
+}
+
+/// Runs with both outputs in one stream, in the order they were written: each line goes to the
+/// terminal and then to `line`.
+pub(crate) fn echoed_lines(
+    command: &mut Command,
+    mut line: impl FnMut(&str),
+) -> Result<ExitStatus> {
+    announce(command);
+    let (reader, writer) = std::io::pipe()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
+    // The command holds the write ends that it handed down: without this the stream never ends.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    for_each_line(reader, |text| {
+        // A terminal that went away must not end the run.
+        let _ = writeln!(std::io::stdout(), "{text}");
+        line(text);
+    })?;
+    Ok(child.wait()?)
+}
+
+fn for_each_line(stream: impl std::io::Read, mut line: impl FnMut(&str)) -> Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut bytes = Vec::new();
+    while reader.read_until(b'\n', &mut bytes)? > 0 {
+        line(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']));
+        bytes.clear();
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Set-up, tests and checks of the Larder workspace: `cargo xtask --help`.
+//!
+//! A suite is a row of the summary that `cargo xtask test` ends with. [`suites`] lists them;
+//! [`package_tests`], [`examples`], [`readme`] and [`rules`] are those that take more than a few
+//! commands. [`setup`] installs what they need, and nothing else here installs anything.
+
+mod apt;
+mod examples;
+mod exec;
+mod package_tests;
+mod readme;
+mod redis;
+mod rules;
+mod setup;
+mod suites;
+mod summary;
+mod wasm_target;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(about = "Set-up, tests and checks of the Larder workspace", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing, run every suite, and sum up
+    Test {
+        /// Run only the suites whose name contains one of these
+        suites: Vec<String>,
+        /// Print the names of the suites and run nothing
+        #[arg(long)]
+        list: bool,
+    },
+    /// Check format, lints and documentation: the quick one
+    Check,
+    /// Install what the suites need and this machine lacks
+    Setup,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let workspace = Workspace::load()?;
+    match arguments.task {
+        Task::Test { list: true, .. } => {
+            for name in suites::names(&workspace) {
+                println!("{name}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Test { suites, .. } => suites::run(&workspace, &suites),
+        Task::Check => suites::check(&workspace),
+        Task::Setup => setup::all(&workspace).map(|()| ExitCode::SUCCESS),
+    }
+}
