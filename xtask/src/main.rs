@@ -47,8 +47,14 @@ enum Task {
     Setup,
 }
 
-fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    run(Arguments::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     match arguments.task {
         Task::Test { list: true, .. } => {

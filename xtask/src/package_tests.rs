@@ -229,7 +229,7 @@ impl<'a> Reader<'a> {
         let unexplained = match outcome {
             Ok(Some(message)) if failed == 0 => Some(message),
             Ok(_) => None,
-            Err(error) => Some(format!("{error:?}")),
+            Err(error) => Some(format!("{error:#}")),
         };
         let mut reports: Vec<Report> = self
             .counts

@@ -1,6 +1,6 @@
 //! What the suites need on the machine. Everything here does nothing where it already stands.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use anyhow::{Context, Result, bail};
 
@@ -51,9 +51,10 @@ fn node_packages(workspace: &Workspace) -> Result<()> {
     if !dir.join("package.json").exists() {
         return Ok(());
     }
-    for program in ["node", "npm"] {
+    // The first may bring the second.
+    for (program, package) in [("node", "nodejs"), ("npm", "npm")] {
         if !exec::exists(program, "--version") {
-            apt::install(&["nodejs", "npm"])?;
+            apt::install(&[package])?;
         }
     }
     let wanted = fs::read(dir.join("package-lock.json"))
@@ -63,9 +64,7 @@ fn node_packages(workspace: &Workspace) -> Result<()> {
     if fs::read(&mark).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    let mut install = std::process::Command::new("npm");
-    install.current_dir(&dir).args(["ci", "--no-audit", "--no-fund"]);
-    exec::run(&mut install)?;
+    exec::run(Command::new("npm").current_dir(&dir).args(["ci", "--no-audit", "--no-fund"]))?;
     if !dir.join("node_modules").is_dir() {
         bail!("`npm ci` left no node_modules in tests/node");
     }

@@ -19,7 +19,7 @@ impl Tally {
         match result {
             Ok(()) => self.passed += 1,
             Err(error) => {
-                println!("FAILED {name}: {error:?}");
+                println!("FAILED {name}: {error:#}");
                 self.fail(name);
             }
         }
