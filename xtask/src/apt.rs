@@ -22,7 +22,7 @@ pub(crate) fn is_here() -> bool {
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let names = packages.join(" ");
     if !is_here() {
-        bail!("cannot install {names}: this machine has no apt-get. Install it by hand");
+        bail!("this machine has no apt-get: install {names} by its own means");
     }
     if exec::output(Command::new("id").arg("-u"))?.trim() != "0" {
         bail!("cannot install {names} without root: run `sudo apt-get install {names}`");
