@@ -1,0 +1,135 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::policy::Policy;
+use super::{Cache, Shared};
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::flight::Flights;
+use crate::key::Namespace;
+use crate::layout::Layout;
+use crate::meter::Meter;
+use crate::runtime::Runtime;
+use crate::store::Store;
+
+/// Builds a [`Cache`].
+///
+/// ```
+/// use larder_core::{Cache, MemoryStore, minutes, seconds};
+///
+/// let cache = Cache::builder(MemoryStore::new())
+///     .namespace("app")
+///     .ttl(minutes(5))
+///     .absent_ttl(seconds(10))
+///     .jitter(0.1)
+///     .load_timeout(seconds(3))
+///     .build()?;
+/// # Ok::<(), larder_core::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct CacheBuilder {
+    store: Arc<dyn Store>,
+    runtime: Arc<dyn Runtime>,
+    name: Option<String>,
+    namespace: Option<String>,
+    layout: Layout,
+    policy: Policy,
+}
+
+impl CacheBuilder {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            runtime: store.runtime(),
+            store,
+            name: None,
+            namespace: None,
+            layout: Layout::default(),
+            policy: Policy::default(),
+        }
+    }
+
+    /// What every key begins with, before a `:`. None by default.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// The cache's name in metrics and logs. By default its namespace, or `default`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How long a value lives, counted from the start of its load. An hour by default.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.policy.ttl = ttl;
+        self
+    }
+
+    /// How long it is remembered that there is no value. 30 seconds by default; never longer than
+    /// a value would live.
+    pub fn absent_ttl(mut self, ttl: Duration) -> Self {
+        self.policy.absent_ttl = ttl;
+        self
+    }
+
+    /// The share of each life that chance may take from it, from 0 (the default) to 1, so that
+    /// what was stored together does not expire together.
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.policy.jitter = share;
+        self
+    }
+
+    /// How long a load may take before its key is freed and its callers get
+    /// [`Error::LoadTimeout`]. 30 seconds by default.
+    pub fn load_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.load_timeout = timeout;
+        self
+    }
+
+    /// The codec for values, in Larder's own layout. [`Json`](crate::codec::Json) by default.
+    pub fn codec(self, codec: impl Codec) -> Self {
+        self.layout(Layout::Framed(Arc::new(codec)))
+    }
+
+    /// How entries look in the store. [`Layout::Plain`] shares them with services of other makes.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// The clock, timers and tasks to use. Those of the store by default.
+    pub fn runtime(mut self, runtime: impl Runtime) -> Self {
+        self.runtime = Arc::new(runtime);
+        self
+    }
+
+    /// The cache. Nothing is sent to the store yet.
+    ///
+    /// Metrics are bound to the recorder that is installed at this moment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] for a namespace that breaks the rules for keys, [`Error::Config`] for a
+    /// setting that cannot work.
+    pub fn build(self) -> Result<Cache, Error> {
+        self.policy.check()?;
+        let name = self.name.or_else(|| self.namespace.clone());
+        let cache = Cache {
+            shared: Arc::new(Shared {
+                store: self.store,
+                layout: self.layout,
+                flights: Arc::new(Flights::new()),
+                meter: Meter::new(name.unwrap_or_else(|| "default".into())),
+            }),
+            runtime: self.runtime,
+            namespace: Namespace::default(),
+            policy: self.policy,
+        };
+        match &self.namespace {
+            Some(namespace) => cache.in_namespace(namespace),
+            None => Ok(cache),
+        }
+    }
+}

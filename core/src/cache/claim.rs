@@ -1,0 +1,159 @@
+//! Coalescing for callers that load in steps of their own, such as a response whose body streams.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::form::Raw;
+use super::load::Absence;
+use super::policy::Policy;
+use super::{Cache, Entry, RawValue};
+use crate::error::Error;
+use crate::flight::{Claimed, Follow, Lead};
+
+/// Where a caller of [`Entry::claim_raw`] stands.
+#[derive(Debug)]
+pub enum Claim<V> {
+    /// The value is there.
+    Hit(Arc<V>),
+    /// The caller is to load it.
+    Lead(Leader<V>),
+    /// Someone else loads it.
+    Follow(Follower<V>),
+}
+
+impl<K: AsRef<str>> Entry<'_, K> {
+    /// Reads the raw value; on a miss the first caller is made its [`Leader`], and the others
+    /// [`Follower`]s, with the guarantees of [`Cache::get_or_load`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] for a key that breaks the rules, [`Error::Config`] for a setting that cannot
+    /// work.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use bytes::Bytes;
+    /// use larder_core::{Cache, Claim, MemoryStore, minutes};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// let Claim::Lead(leader) = cache.entry("page").claim_raw::<Bytes>().await? else { panic!() };
+    /// let Claim::Follow(follower) = cache.entry("page").claim_raw::<Bytes>().await? else { panic!() };
+    ///
+    /// leader.complete(Arc::new(Bytes::from_static(b"<h1>")), minutes(1));
+    /// assert_eq!(&**follower.followed().await.value().unwrap(), b"<h1>");
+    /// # Ok(()) }
+    /// ```
+    pub async fn claim_raw<V: RawValue>(self) -> Result<Claim<V>, Error> {
+        self.policy.check()?;
+        let cache = self.cache;
+        let key = cache.full_key(self.key.as_ref())?;
+        let mark = cache.shared.flights.mark(&key);
+        if let Some(Some(value)) = cache.read_accepting::<Raw<V>>(&key, Absence::IsAMiss).await {
+            return Ok(Claim::Hit(value));
+        }
+        match cache.claim::<Raw<V>>(&key, &self.policy, mark, true) {
+            Claimed::Lead { lead, recheck } => {
+                if recheck
+                    && let Some(Some(value)) =
+                        cache.read_accepting::<Raw<V>>(&key, Absence::IsAMiss).await
+                {
+                    lead.publish(Ok(Some(Arc::clone(&value))));
+                    return Ok(Claim::Hit(value));
+                }
+                cache.meter().load();
+                let (cache, policy) = (cache.clone(), self.policy);
+                Ok(Claim::Lead(Leader { cache, policy, lead, value: PhantomData }))
+            }
+            Claimed::Follow(follow) => {
+                cache.meter().coalesced();
+                Ok(Claim::Follow(Follower { cache: cache.clone(), follow, value: PhantomData }))
+            }
+        }
+    }
+}
+
+/// The one who loads a key. Dropping it frees the key, and a follower takes over.
+#[must_use = "dropping the leader frees the key"]
+pub struct Leader<V> {
+    cache: Cache,
+    policy: Policy,
+    lead: Lead,
+    value: PhantomData<fn(V)>,
+}
+
+impl<V: RawValue> Leader<V> {
+    /// Gives the value to the followers at once, and writes it to the store in the background, to
+    /// live for `ttl` from the moment of the claim; unless the key was written or invalidated
+    /// since.
+    pub fn complete(self, value: Arc<V>, ttl: Duration) {
+        let Self { cache, policy, lead, .. } = self;
+        let took = cache.runtime.now().since(lead.started());
+        cache.meter().load_ended(took, None);
+        lead.publish(Ok(Some(Arc::clone(&value))));
+        let ttl = Policy { ttl, ..policy }.life(false, fastrand::f64());
+        if let Some(write) = cache.write_back::<Raw<V>>(lead, Some(&value), ttl) {
+            cache.runtime.spawn(Box::pin(write));
+        }
+    }
+
+    /// Tells the followers that there will be no value to share: each is on its own, at once.
+    pub fn decline(self) {
+        self.lead.publish::<V>(Ok(None));
+    }
+}
+
+/// One who waits for a [`Leader`].
+#[must_use = "a follower waits only when it is asked to"]
+pub struct Follower<V> {
+    cache: Cache,
+    follow: Follow,
+    value: PhantomData<fn() -> V>,
+}
+
+/// What became of a [`Leader`].
+#[derive(Debug)]
+pub enum Followed<V> {
+    /// It completed.
+    Value(Arc<V>),
+    /// It declined: nothing is shared, and others need not be waited for.
+    Declined,
+    /// It went away, or took longer than the load timeout: the key is to be claimed again.
+    Gone,
+}
+
+impl<V> Followed<V> {
+    /// The value, if there is one.
+    #[must_use]
+    pub fn value(self) -> Option<Arc<V>> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Declined | Self::Gone => None,
+        }
+    }
+}
+
+impl<V: RawValue> Follower<V> {
+    /// Waits for the leader.
+    pub async fn followed(self) -> Followed<V> {
+        match self.follow.outcome::<V>(&*self.cache.runtime).await {
+            Some(Ok(Some(value))) => Followed::Value(value),
+            Some(Ok(None) | Err(_)) => Followed::Declined,
+            None => Followed::Gone,
+        }
+    }
+}
+
+impl<V> std::fmt::Debug for Leader<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leader").field("key", self.lead.key()).finish_non_exhaustive()
+    }
+}
+
+impl<V> std::fmt::Debug for Follower<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follower").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,288 @@
+//! Cache-aside: read, and load what is missing, once.
+
+use std::any::{Any, TypeId};
+use std::error::Error as StdError;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+
+use super::Cache;
+use super::form::{Coded, Form};
+use super::policy::Policy;
+use crate::error::Error;
+use crate::flight::{Claimed, Lead, Mark};
+use crate::layout::{Life, Presence};
+use crate::meter::Operation;
+
+/// Whatever a loader's error can be turned into.
+pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
+
+impl Cache {
+    /// The value under `key`; where there is none, what `loader` finds, which is then kept.
+    ///
+    /// However many callers ask for the key at once, one of them runs its loader, and all are
+    /// given its value or its error. If that caller goes away, the next takes over with its own
+    /// loader. The loader runs in the caller's task and may borrow from it.
+    ///
+    /// The value's life counts from the start of the load. It is not kept if the key was written
+    /// or invalidated through this cache meanwhile, nor if the store fails.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] for a key that breaks the rules; [`Error::Load`] with the loader's error,
+    /// [`Error::LoadTimeout`] or [`Error::LoadPanicked`] where the load failed.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # async fn count_users() -> std::io::Result<u64> { Ok(10_000) }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// let users = cache.get_or_load("users:count", || count_users()).await?;
+    /// assert_eq!(*users, 10_000);
+    /// # Ok(()) }
+    /// ```
+    pub async fn get_or_load<T, F, Fut, E>(
+        &self,
+        key: impl AsRef<str>,
+        loader: F,
+    ) -> Result<Arc<T>, Error>
+    where
+        T: super::Cacheable,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Into<BoxError>,
+    {
+        self.entry(key).get_or_load(loader).await
+    }
+
+    /// Like [`get_or_load`](Self::get_or_load) for what may not exist: that there is no value is
+    /// kept too, for the cache's [`absent_ttl`](super::CacheBuilder::absent_ttl).
+    ///
+    /// # Errors
+    ///
+    /// As [`get_or_load`](Self::get_or_load).
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # async fn find_user(id: u64) -> std::io::Result<Option<String>> { Ok(None) }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// let user = cache.get_or_find("user:0", || find_user(0)).await?;
+    /// assert_eq!(user, None); // and the next caller does not ask the database
+    /// # Ok(()) }
+    /// ```
+    pub async fn get_or_find<T, F, Fut, E>(
+        &self,
+        key: impl AsRef<str>,
+        loader: F,
+    ) -> Result<Option<Arc<T>>, Error>
+    where
+        T: super::Cacheable,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<T>, E>>,
+        E: Into<BoxError>,
+    {
+        self.entry(key).get_or_find(loader).await
+    }
+
+    /// Cache-aside for one key. Where `absence` is no answer, a known absence is a miss.
+    pub(super) async fn read_through<T, Fut>(
+        &self,
+        key: &str,
+        policy: &Policy,
+        absence: Absence,
+        loader: impl FnOnce() -> Fut,
+    ) -> Result<Option<Arc<T>>, Error>
+    where
+        T: super::Cacheable,
+        Fut: Future<Output = Result<Option<T>, BoxError>>,
+    {
+        policy.check()?;
+        let key = self.full_key(key)?;
+        let lead = match self.read_or_claim::<Coded<T>>(&key, policy, absence).await {
+            Step::Found(value) => return Ok(value),
+            Step::Failed(error) => return Err(error),
+            Step::Lead(lead) => lead,
+        };
+        self.meter().load();
+        let loaded = self.guarded(lead.key(), policy, async { loader().await }).await;
+        let outcome = loaded.map(|value| value.map(Arc::new));
+        lead.publish(outcome.clone());
+        if let Ok(value) = &outcome {
+            self.keep::<Coded<T>>(lead, value.as_deref(), policy).await;
+        }
+        outcome
+    }
+
+    /// Reads the key, and on a miss leads its load or waits for the one who does.
+    pub(super) async fn read_or_claim<F: Form>(
+        &self,
+        key: &str,
+        policy: &Policy,
+        absence: Absence,
+    ) -> Step<F::Value> {
+        let mark = self.shared.flights.mark(key);
+        if let Some(found) = self.read_accepting::<F>(key, absence).await {
+            return Step::Found(found);
+        }
+        let mut may_follow = true;
+        loop {
+            match self.claim::<F>(key, policy, mark, may_follow) {
+                Claimed::Lead { lead, recheck } => {
+                    if recheck && let Some(found) = self.read_accepting::<F>(key, absence).await {
+                        lead.publish(Ok(found.clone()));
+                        return Step::Found(found);
+                    }
+                    return Step::Lead(lead);
+                }
+                Claimed::Follow(follow) => {
+                    self.meter().coalesced();
+                    match follow.outcome::<F::Value>(&*self.runtime).await {
+                        Some(Ok(found)) if absence.answers(&found) => return Step::Found(found),
+                        // Another kind of caller found nothing; this one has to try for itself.
+                        Some(Ok(_)) => may_follow = false,
+                        Some(Err(error)) => return Step::Failed(error),
+                        None => {}
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn claim<F: Form>(
+        &self,
+        key: &str,
+        policy: &Policy,
+        mark: Mark,
+        may_follow: bool,
+    ) -> Claimed {
+        // A leader has its own deadline, and is waited for a little longer than that; one
+        // that is silent even then is gone.
+        let patience = policy.load_timeout + policy.load_timeout / 4;
+        let (kind, now) = (TypeId::of::<F>(), self.runtime.now());
+        self.shared.flights.claim(key, kind, mark, now, patience, may_follow)
+    }
+
+    pub(super) async fn read_accepting<F: Form>(
+        &self,
+        key: &str,
+        absence: Absence,
+    ) -> Option<Presence<Arc<F::Value>>> {
+        self.read::<F>(key).await.filter(|found| absence.answers(found))
+    }
+
+    /// Runs a load to its end, its deadline or its panic.
+    pub(super) async fn guarded<T>(
+        &self,
+        key: &Arc<str>,
+        policy: &Policy,
+        load: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, Error> {
+        let started = self.runtime.now();
+        let load = pin!(AssertUnwindSafe(load).catch_unwind());
+        let deadline = self.runtime.sleep(policy.load_timeout);
+        let result = match select(load, deadline).await {
+            Either::Left((Ok(Ok(value)), _)) => Ok(value),
+            Either::Left((Ok(Err(source)), _)) => {
+                Err(Error::Load { key: Arc::clone(key), source: source.into() })
+            }
+            Either::Left((Err(panic), _)) => {
+                Err(Error::LoadPanicked { key: Arc::clone(key), message: panic_message(&*panic) })
+            }
+            Either::Right(_) => {
+                Err(Error::LoadTimeout { key: Arc::clone(key), after: policy.load_timeout })
+            }
+        };
+        let failure = result.as_ref().err().map(failure_kind);
+        self.meter().load_ended(self.runtime.now().since(started), failure);
+        result
+    }
+
+    /// Writes what a load found, unless it was superseded meanwhile. The write goes on if the
+    /// caller goes away.
+    pub(super) async fn keep<F: Form>(
+        &self,
+        lead: Lead,
+        value: Presence<&F::Value>,
+        policy: &Policy,
+    ) {
+        let ttl = policy.life(value.is_none(), fastrand::f64());
+        if let Some(write) = self.write_back::<F>(lead, value, ttl) {
+            self.run_to_end(write).await;
+        }
+    }
+
+    pub(super) fn write_back<F: Form>(
+        &self,
+        lead: Lead,
+        value: Presence<&F::Value>,
+        ttl: std::time::Duration,
+    ) -> Option<impl Future<Output = ()> + Send + use<F>> {
+        let life = Life::starting(lead.started(), ttl);
+        let (bytes, ttl) = self.keepable::<F>(lead.key(), value, life)?;
+        let cache = self.clone();
+        Some(async move {
+            if lead.begin_write() {
+                let put = cache.store().put(lead.key(), bytes, ttl);
+                // Counted and logged there; the answer does not depend on it.
+                let _ = cache.metered(Operation::Write, put).await;
+            } else {
+                cache.meter().superseded();
+            }
+        })
+    }
+
+    /// Runs `task` whether or not this future is still polled; and at once, without a task of its
+    /// own, where it does not have to wait.
+    pub(super) async fn run_to_end(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut task = Box::pin(task);
+        if task.as_mut().now_or_never().is_some() {
+            return;
+        }
+        let (done, wait) = oneshot::channel();
+        self.runtime.spawn(Box::pin(async move {
+            task.await;
+            let _ = done.send(());
+        }));
+        let _ = wait.await;
+    }
+}
+
+/// What a caller makes of a known absence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absence {
+    IsAnAnswer,
+    IsAMiss,
+}
+
+impl Absence {
+    fn answers<T>(self, found: &Presence<T>) -> bool {
+        found.is_some() || self == Self::IsAnAnswer
+    }
+}
+
+pub(super) enum Step<T> {
+    Found(Presence<Arc<T>>),
+    Failed(Error),
+    Lead(Lead),
+}
+
+fn failure_kind(error: &Error) -> &'static str {
+    match error {
+        Error::LoadTimeout { .. } => "timeout",
+        Error::LoadPanicked { .. } => "panic",
+        _ => "error",
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+        .to_owned()
+}

@@ -1,0 +1,238 @@
+//! Typed values over a [`Store`].
+
+mod builder;
+mod claim;
+mod entry;
+mod form;
+mod load;
+mod load_many;
+mod policy;
+mod read;
+mod write;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, StoreError};
+use crate::flight::Flights;
+use crate::key::{self, KeyError, Namespace};
+use crate::layout::Layout;
+use crate::meter::{CacheStats, Meter, Operation};
+use crate::runtime::Runtime;
+use crate::store::Store;
+
+pub use builder::CacheBuilder;
+pub use claim::{Claim, Followed, Follower, Leader};
+pub use entry::Entry;
+pub use form::{Cacheable, RawValue};
+pub use read::Lookup;
+
+use policy::Policy;
+
+/// Typed values under string keys, over any [`Store`].
+///
+/// Reading, loading and invalidating are one line each. What a [`Cache`] adds to a store:
+///
+/// - **One load for a key**, however many callers wait. They share its value and its error. A
+///   loader that hangs, panics or loses its caller frees the key.
+/// - **An invalidation wins** over every load in this process that began before it: what such a
+///   load finds is handed to those who waited for it, and not kept.
+/// - **Absence is a value**: with [`get_or_find`](Self::get_or_find) it is kept, for a shorter time.
+/// - **A store that is down costs speed, not answers**: reads are misses, loads go on, what they
+///   find is not kept. [`put`](Self::put) and the `remove…` methods report the failure, because a
+///   stale value would stay.
+/// - **Bytes that cannot be read** (truncated, of another version or codec) are counted misses.
+///
+/// Clones are cheap and share everything. Values come as [`Arc`], as several callers may get the
+/// same one.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use larder_core::{Cache, MemoryStore, minutes};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct User { id: u64, name: String }
+///
+/// # struct Users;
+/// # impl Users {
+/// #     async fn find(&self, id: u64) -> std::io::Result<User> { Ok(User { id, name: "Zoë".into() }) }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+/// # let users = Users;
+/// let cache = Cache::builder(MemoryStore::new()).namespace("app").ttl(minutes(5)).build()?;
+///
+/// let user: Arc<User> = cache.get_or_load("user:42", || users.find(42)).await?;
+/// assert_eq!(user.name, "Zoë");
+///
+/// cache.remove("user:42").await?;
+/// cache.remove_matching("users:*").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Cache {
+    shared: Arc<Shared>,
+    runtime: Arc<dyn Runtime>,
+    namespace: Namespace,
+    policy: Policy,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    layout: Layout,
+    flights: Arc<Flights>,
+    meter: Meter,
+}
+
+impl Cache {
+    /// Starts to build a cache over `store`.
+    pub fn builder(store: impl Store) -> CacheBuilder {
+        CacheBuilder::new(Arc::new(store))
+    }
+
+    /// Begins a call with settings of its own.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore, minutes};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// cache.entry("greeting").ttl(minutes(1)).put("hello").await?;
+    /// assert_eq!(cache.get::<String>("greeting").await?.as_deref().unwrap(), "hello");
+    /// # Ok(()) }
+    /// ```
+    pub fn entry<K: AsRef<str>>(&self, key: K) -> Entry<'_, K> {
+        Entry::new(self, key)
+    }
+
+    /// This cache with another default time to live, for everything that is called on the result.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore, minutes};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// let brief = cache.with_ttl(minutes(1));
+    /// brief.put_many([("a", 1), ("b", 2)]).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_ttl(&self, ttl: Duration) -> Self {
+        let mut cache = self.clone();
+        cache.policy.ttl = ttl;
+        cache
+    }
+
+    /// This cache with every key in `namespace`, inside its own namespace if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] where `namespace` breaks the rules for keys.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).namespace("app").build()?;
+    /// cache.in_namespace("v2")?.put("a", &1).await?;
+    /// assert!(cache.contains("v2:a").await?);
+    /// # Ok(()) }
+    /// ```
+    pub fn in_namespace(&self, namespace: &str) -> Result<Self, Error> {
+        let capabilities = self.shared.store.capabilities();
+        let store = self.shared.store.name();
+        key::check("namespace", namespace, capabilities.max_key_bytes, store)?;
+        let mut cache = self.clone();
+        cache.namespace = self.namespace.child(namespace);
+        Ok(cache)
+    }
+
+    /// This cache on another clock and another place for background work: on Workers, those of the
+    /// request at hand.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use larder_core::{Cache, MemoryStore, SystemRuntime};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// let same = cache.on(Arc::new(SystemRuntime::default()));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn on(&self, runtime: Arc<dyn Runtime>) -> Self {
+        let mut cache = self.clone();
+        cache.runtime = runtime;
+        cache
+    }
+
+    /// The store underneath.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// How entries look in the store.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    /// The clock, timers and tasks that this cache uses.
+    #[must_use]
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
+    /// What has been counted since the cache was built.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        self.shared.meter.stats()
+    }
+
+    fn meter(&self) -> &Meter {
+        &self.shared.meter
+    }
+
+    fn full_key(&self, key: &str) -> Result<String, KeyError> {
+        if key.is_empty() {
+            return Err(KeyError::Empty { what: "key" });
+        }
+        let full = self.namespace.join(key);
+        let store = &self.shared.store;
+        key::check_key(&full, store.capabilities().max_key_bytes, store.name())?;
+        Ok(full)
+    }
+
+    /// Calls the store, and counts how long it took and whether it failed.
+    ///
+    /// A call of a store in this process is not timed: that would cost more than the call.
+    async fn metered<T>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let result = if self.shared.store.capabilities().in_process {
+            call.await
+        } else {
+            let started = self.runtime.now();
+            let result = call.await;
+            self.meter().store_took(operation, self.runtime.now().since(started));
+            result
+        };
+        if let Err(error) = &result {
+            self.meter().store_failed(operation, error);
+        }
+        result
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("store", &self.shared.store.name())
+            .field("namespace", &self.namespace)
+            .field("policy", &self.policy)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

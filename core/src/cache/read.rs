@@ -1,0 +1,235 @@
+//! Reading what the store holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::form::{Coded, Form, Raw};
+use super::{Cache, Cacheable, RawValue};
+use crate::error::{Error, StoreError, StoreErrorKind};
+use crate::layout::{Presence, Stored};
+use crate::meter::Operation;
+
+/// What [`Cache::lookup`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup<T> {
+    /// A value.
+    Hit(Arc<T>),
+    /// The knowledge that there is no value.
+    Absent,
+    /// Nothing usable.
+    Miss,
+}
+
+impl<T> Lookup<T> {
+    fn of(found: Option<Presence<Arc<T>>>) -> Self {
+        match found {
+            Some(Some(value)) => Self::Hit(value),
+            Some(None) => Self::Absent,
+            None => Self::Miss,
+        }
+    }
+}
+
+impl Cache {
+    /// The value under `key`, if the cache holds one.
+    ///
+    /// A store that fails and bytes that cannot be read count as a miss.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] for a key that breaks the rules.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// cache.put("answer", &42).await?;
+    /// assert_eq!(cache.get::<u32>("answer").await?.as_deref(), Some(&42));
+    /// assert_eq!(cache.get::<u32>("question").await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub async fn get<T: Cacheable>(&self, key: impl AsRef<str>) -> Result<Option<Arc<T>>, Error> {
+        let key = self.full_key(key.as_ref())?;
+        Ok(self.read::<Coded<T>>(&key).await.flatten())
+    }
+
+    /// Like [`get`](Self::get), and tells a known absence from a miss.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use larder_core::{Cache, Lookup, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// assert_eq!(cache.lookup::<u32>("answer").await?, Lookup::Miss);
+    /// cache.get_or_find("answer", || async { Ok::<Option<u32>, std::io::Error>(None) }).await?;
+    /// assert_eq!(cache.lookup::<u32>("answer").await?, Lookup::Absent);
+    /// # Ok(()) }
+    /// ```
+    pub async fn lookup<T: Cacheable>(&self, key: impl AsRef<str>) -> Result<Lookup<T>, Error> {
+        let key = self.full_key(key.as_ref())?;
+        Ok(Lookup::of(self.read::<Coded<T>>(&key).await))
+    }
+
+    /// The raw value under `key`, if the cache holds one: see [`RawValue`].
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// cache.put_raw("pixel", &Bytes::from_static(b"\x89PNG")).await?;
+    /// assert_eq!(cache.get_raw::<Bytes>("pixel").await?.unwrap().len(), 4);
+    /// # Ok(()) }
+    /// ```
+    pub async fn get_raw<V: RawValue>(
+        &self,
+        key: impl AsRef<str>,
+    ) -> Result<Option<Arc<V>>, Error> {
+        let key = self.full_key(key.as_ref())?;
+        Ok(self.read::<Raw<V>>(&key).await.flatten())
+    }
+
+    /// The values under `keys`, in their order, in as few round trips as the store allows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if any key breaks the rules.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// cache.put_many([("a", 1), ("c", 3)]).await?;
+    /// let found = cache.get_many::<u32>(["a", "b", "c"]).await?;
+    /// let found: Vec<_> = found.iter().map(|value| value.as_deref().copied()).collect();
+    /// assert_eq!(found, [Some(1), None, Some(3)]);
+    /// # Ok(()) }
+    /// ```
+    pub async fn get_many<T: Cacheable>(
+        &self,
+        keys: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Vec<Option<Arc<T>>>, Error> {
+        let keys = self.full_keys(keys)?;
+        let found = self.read_many::<Coded<T>>(&keys).await;
+        Ok(found.into_iter().map(Option::flatten).collect())
+    }
+
+    /// Whether a value stands under `key`. A known absence is none.
+    ///
+    /// Costs as much as reading the stored bytes, and does not decode them. Is not counted as a
+    /// hit or a miss.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// cache.put("answer", &42).await?;
+    /// assert!(cache.contains("answer").await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn contains(&self, key: impl AsRef<str>) -> Result<bool, Error> {
+        let key = self.full_key(key.as_ref())?;
+        let stored = self.metered(Operation::Read, self.store().get(&key)).await;
+        Ok(stored.ok().flatten().is_some_and(|stored| {
+            self.layout().holds_value(&stored, |deadline| self.runtime.has_passed(deadline))
+        }))
+    }
+
+    /// How much longer the store keeps what stands under `key`, be it a value or a known absence;
+    /// `None` where nothing stands.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] for a key that breaks the rules, [`Error::Store`] where the store fails.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore, minutes};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).ttl(minutes(5)).build()?;
+    /// cache.put("answer", &42).await?;
+    /// assert!(cache.time_to_live("answer").await?.unwrap() <= minutes(5));
+    /// # Ok(()) }
+    /// ```
+    pub async fn time_to_live(&self, key: impl AsRef<str>) -> Result<Option<Duration>, Error> {
+        let key = self.full_key(key.as_ref())?;
+        Ok(self.metered(Operation::Read, self.store().time_to_live(&key)).await?)
+    }
+
+    pub(super) fn full_keys(
+        &self,
+        keys: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Vec<String>, Error> {
+        keys.into_iter().map(|key| Ok(self.full_key(key.as_ref())?)).collect()
+    }
+
+    /// `None` for a miss of any kind; `Some(None)` for a known absence.
+    pub(super) async fn read<F: Form>(&self, key: &str) -> Option<Presence<Arc<F::Value>>> {
+        let stored = self.metered(Operation::Read, self.store().get(key)).await;
+        let found = self.interpret::<F>(key, stored);
+        match found {
+            Some(_) => self.meter().hit(1),
+            None => self.meter().miss(1),
+        }
+        found
+    }
+
+    /// [`read`](Self::read) for every one of `keys`, in their order.
+    pub(super) async fn read_many<F: Form>(
+        &self,
+        keys: &[String],
+    ) -> Vec<Option<Presence<Arc<F::Value>>>> {
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        let borrowed: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let found: Vec<_> =
+            match self.metered(Operation::Read, self.store().get_many(&borrowed)).await {
+                Ok(stored) => keys
+                    .iter()
+                    .zip(stored)
+                    .map(|(key, stored)| self.interpret::<F>(key, Ok(stored)))
+                    .collect(),
+                Err(_) => keys.iter().map(|_| None).collect(),
+            };
+        let hits = found.iter().filter(|found| found.is_some()).count() as u64;
+        self.meter().hit(hits);
+        self.meter().miss(found.len() as u64 - hits);
+        found
+    }
+
+    fn interpret<F: Form>(
+        &self,
+        key: &str,
+        stored: Result<Option<Bytes>, StoreError>,
+    ) -> Option<Presence<Arc<F::Value>>> {
+        let why = match stored {
+            Ok(None) => return None,
+            Ok(Some(stored)) => {
+                let has_passed = |deadline| self.runtime.has_passed(deadline);
+                match F::decode(self.layout(), &stored, has_passed) {
+                    Stored::Fresh(value, _) => return Some(value.map(Arc::new)),
+                    Stored::Expired => return None,
+                    Stored::Unreadable(why) => why,
+                }
+            }
+            Err(error) if error.kind() == StoreErrorKind::WrongType => "wrong_type",
+            Err(_) => return None,
+        };
+        self.meter().unreadable(why);
+        tracing::debug!(key, why, "a stored entry cannot be read; it counts as a miss");
+        None
+    }
+}

@@ -1,0 +1,262 @@
+//! Loads under way: who leads, who follows, and what an invalidation does to them.
+//!
+//! A *flight* is one load of one key. Whoever claims a key first leads it; the others follow and
+//! are given what the leader publishes. The leader holds a [`Lead`]; dropping it, at whatever
+//! point, ends the flight and frees the key.
+//!
+//! A flight goes on after it has published, until its write to the store has ended. In that time
+//! newcomers still find its value here, and an invalidation waits for the write, so that it can
+//! remove what was written. A flight that was superseded before its write never writes.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use event_listener::Event;
+use futures::future::{Either, select};
+
+use crate::error::Error;
+use crate::runtime::Runtime;
+use crate::time::Timestamp;
+
+/// What a load came to: a value, the knowledge that there is none, or an error.
+pub(crate) type Outcome<T> = Result<Option<Arc<T>>, Error>;
+
+type AnyOutcome = Outcome<dyn Any + Send + Sync>;
+
+const SHARDS: usize = 64;
+
+/// The loads under way in one cache and its clones.
+pub(crate) struct Flights {
+    shards: Box<[Shard]>,
+    hasher: RandomState,
+}
+
+#[derive(Default)]
+struct Shard {
+    /// How many flights have ended here, ever.
+    ended: AtomicU64,
+    flights: Mutex<HashMap<Arc<str>, Vec<Arc<Flight>>>>,
+}
+
+/// One load of one key.
+pub(crate) struct Flight {
+    /// What is loaded: callers that want another type under the same key fly on their own.
+    kind: TypeId,
+    started: Timestamp,
+    state: Mutex<State>,
+    changed: Event,
+}
+
+#[derive(Default)]
+struct State {
+    outcome: Option<AnyOutcome>,
+    superseded: bool,
+    writing: bool,
+    ended: bool,
+}
+
+/// How many flights had ended in a key's shard at some moment.
+///
+/// Taken before the store is read. A claim after a miss compares it: if a flight has ended in
+/// between, the store may hold the key by now and is read again before it is loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark(u64);
+
+pub(crate) enum Claimed {
+    Lead {
+        lead: Lead,
+        /// Whether the store may have changed since the mark.
+        recheck: bool,
+    },
+    Follow(Follow),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Flights {
+    pub(crate) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), hasher: RandomState::new() }
+    }
+
+    fn shard(&self, key: &str) -> &Shard {
+        let index = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
+        &self.shards[index]
+    }
+
+    pub(crate) fn mark(&self, key: &str) -> Mark {
+        Mark(self.shard(key).ended.load(Ordering::Acquire))
+    }
+
+    /// Leads the key, or follows the one who does.
+    ///
+    /// A flight that was superseded is not followed: what it loads is older than the invalidation.
+    /// Neither is one that is older than `patience`, as its leader is gone without a trace.
+    pub(crate) fn claim(
+        self: &Arc<Self>,
+        key: &str,
+        kind: TypeId,
+        mark: Mark,
+        now: Timestamp,
+        patience: Duration,
+        may_follow: bool,
+    ) -> Claimed {
+        let shard = self.shard(key);
+        let mut flights = lock(&shard.flights);
+        if may_follow
+            && let Some(others) = flights.get(key)
+            && let Some(flight) =
+                others.iter().find(|flight| flight.can_be_followed(kind, now, patience))
+        {
+            return Claimed::Follow(Follow { flight: Arc::clone(flight), patience });
+        }
+        let key: Arc<str> =
+            flights.get_key_value(key).map_or_else(|| Arc::from(key), |(key, _)| Arc::clone(key));
+        let flight =
+            Arc::new(Flight { kind, started: now, state: Mutex::default(), changed: Event::new() });
+        flights.entry(Arc::clone(&key)).or_default().push(Arc::clone(&flight));
+        let recheck = shard.ended.load(Ordering::Acquire) != mark.0;
+        Claimed::Lead { lead: Lead { flights: Arc::clone(self), key, flight }, recheck }
+    }
+
+    /// Makes every load of `key` that is under way worthless to the store, and waits for the
+    /// writes among them. What is removed from the store after this stays removed.
+    pub(crate) async fn supersede(&self, key: &str) {
+        let found = lock(&self.shard(key).flights).get(key).cloned().unwrap_or_default();
+        supersede(found).await;
+    }
+
+    /// [`supersede`](Self::supersede) for every key that `matches`.
+    pub(crate) async fn supersede_matching(&self, matches: impl Fn(&str) -> bool) {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let flights = lock(&shard.flights);
+            let matching = flights.iter().filter(|(key, _)| matches(key));
+            found.extend(matching.flat_map(|(_, flights)| flights.iter().cloned()));
+        }
+        supersede(found).await;
+    }
+}
+
+async fn supersede(mut flights: Vec<Arc<Flight>>) {
+    flights.retain(|flight| {
+        let mut state = lock(&flight.state);
+        state.superseded = true;
+        state.writing && !state.ended
+    });
+    for flight in flights {
+        flight.wait_until(|state| state.ended.then_some(())).await;
+    }
+}
+
+impl Flight {
+    fn can_be_followed(&self, kind: TypeId, now: Timestamp, patience: Duration) -> bool {
+        if self.kind != kind {
+            return false;
+        }
+        let state = lock(&self.state);
+        !state.superseded
+            && !state.ended
+            && (state.outcome.is_some() || now < self.started + patience)
+    }
+
+    async fn wait_until<R>(&self, look: impl Fn(&State) -> Option<R>) -> R {
+        loop {
+            let changed = self.changed.listen();
+            if let Some(found) = look(&lock(&self.state)) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut lock(&self.state));
+        self.changed.notify(usize::MAX);
+    }
+}
+
+/// Leadership of a flight. Dropped, it ends the flight.
+pub(crate) struct Lead {
+    flights: Arc<Flights>,
+    key: Arc<str>,
+    flight: Arc<Flight>,
+}
+
+impl Lead {
+    pub(crate) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// When the load began, which is when the life of its value begins.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.flight.started
+    }
+
+    /// Hands the outcome to the followers, and to those who come before the flight has ended.
+    pub(crate) fn publish<T: Send + Sync + 'static>(&self, outcome: Outcome<T>) {
+        let outcome = outcome.map(|value| value.map(|value| value as Arc<dyn Any + Send + Sync>));
+        self.flight.change(|state| state.outcome = Some(outcome));
+    }
+
+    /// Whether the value may still be written; from a `true` on, invalidations wait for the end of
+    /// this flight.
+    pub(crate) fn begin_write(&self) -> bool {
+        let mut state = lock(&self.flight.state);
+        state.writing = !state.superseded;
+        state.writing
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        let shard = self.flights.shard(&self.key);
+        {
+            let mut flights = lock(&shard.flights);
+            if let Some(others) = flights.get_mut(&self.key) {
+                others.retain(|flight| !Arc::ptr_eq(flight, &self.flight));
+                if others.is_empty() {
+                    flights.remove(&self.key);
+                }
+            }
+            shard.ended.fetch_add(1, Ordering::Release);
+        }
+        self.flight.change(|state| state.ended = true);
+    }
+}
+
+/// A place among those who wait for a leader.
+pub(crate) struct Follow {
+    flight: Arc<Flight>,
+    patience: Duration,
+}
+
+impl Follow {
+    /// What the leader publishes; `None` where it goes away without, or takes longer than the
+    /// patience: then the key is to be claimed again.
+    pub(crate) async fn outcome<T: Send + Sync + 'static>(
+        self,
+        runtime: &dyn Runtime,
+    ) -> Option<Outcome<T>> {
+        let published = self.flight.wait_until(|state| match &state.outcome {
+            Some(outcome) => Some(Some(outcome.clone())),
+            None => state.ended.then_some(None),
+        });
+        let published = std::pin::pin!(published);
+        let left = (self.flight.started + self.patience).since(runtime.now());
+        let outcome = match select(published, runtime.sleep(left)).await {
+            Either::Left((outcome, _)) => outcome?,
+            Either::Right(_) => return None,
+        };
+        match outcome {
+            Ok(None) => Some(Ok(None)),
+            Ok(Some(value)) => value.downcast().ok().map(|value| Ok(Some(value))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The rules for keys.
+//!
+//! A complete key is `<namespace>:<key>`, or the key alone without a namespace. It is UTF-8, not
+//! empty, without control characters, and not longer than its store takes.
+
+use std::fmt;
+
+/// Why a key, namespace or pattern is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// There is nothing in it.
+    #[error("the {what} is empty; give it at least one character")]
+    Empty {
+        /// `key`, `namespace` or `pattern`.
+        what: &'static str,
+    },
+
+    /// It is longer than the store takes.
+    #[error(
+        "the {what} {start:?}… has {bytes} bytes with its namespace, {store} takes at most {max}; \
+         shorten it, or use a hash of it"
+    )]
+    TooLong {
+        /// `key`, `namespace` or `pattern`.
+        what: &'static str,
+        /// Its beginning.
+        start: String,
+        /// Its length in bytes.
+        bytes: usize,
+        /// The most that the store takes.
+        max: usize,
+        /// The store's name.
+        store: &'static str,
+    },
+
+    /// There is a control character in it.
+    #[error(
+        "the {what} {text:?} has the control character U+{character:04X} at byte {at}; \
+         remove or encode it"
+    )]
+    ControlCharacter {
+        /// `key`, `namespace` or `pattern`.
+        what: &'static str,
+        /// The beginning of the text, escaped.
+        text: String,
+        /// The character.
+        character: u32,
+        /// Where it stands.
+        at: usize,
+    },
+}
+
+/// Checks a complete key against the rules and the limit of a store.
+///
+/// # Errors
+///
+/// A [`KeyError`] that says which rule it breaks.
+///
+/// ```
+/// use larder_core::check_key;
+///
+/// assert!(check_key("app:user:42", 512, "kv").is_ok());
+/// assert_eq!(
+///     check_key("user\n42", 512, "kv").unwrap_err().to_string(),
+///     "the key \"user\\n42\" has the control character U+000A at byte 4; remove or encode it",
+/// );
+/// ```
+pub fn check_key(key: &str, max_bytes: usize, store: &'static str) -> Result<(), KeyError> {
+    check("key", key, max_bytes, store)
+}
+
+pub(crate) fn check(
+    what: &'static str,
+    text: &str,
+    max: usize,
+    store: &'static str,
+) -> Result<(), KeyError> {
+    if text.is_empty() {
+        return Err(KeyError::Empty { what });
+    }
+    if text.len() > max {
+        return Err(KeyError::TooLong {
+            what,
+            start: beginning(text),
+            bytes: text.len(),
+            max,
+            store,
+        });
+    }
+    // Almost every key is ASCII: look at bytes first, and decode only where one is suspicious.
+    // 0xC2 leads the C1 controls, U+0080 to U+009F.
+    if text.bytes().any(|byte| byte < 0x20 || byte == 0x7f || byte == 0xc2)
+        && let Some((at, character)) = text.char_indices().find(|(_, c)| c.is_control())
+    {
+        let text = beginning(text);
+        return Err(KeyError::ControlCharacter { what, text, character: character.into(), at });
+    }
+    Ok(())
+}
+
+fn beginning(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+/// What every key of a cache begins with: nothing, or `<name>:`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Namespace(std::sync::Arc<str>);
+
+impl Namespace {
+    /// A namespace inside this one.
+    pub(crate) fn child(&self, name: &str) -> Self {
+        Self(format!("{}{name}:", self.0).into())
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.0
+    }
+
+    /// The complete key.
+    pub(crate) fn join(&self, key: &str) -> String {
+        let mut full = String::with_capacity(self.0.len() + key.len());
+        full.push_str(&self.0);
+        full.push_str(key);
+        full
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_stands_before_its_keys() {
+        let app = Namespace::default().child("app");
+        assert_eq!(app.join("user:42"), "app:user:42");
+        assert_eq!(app.child("v2").join("user:42"), "app:v2:user:42");
+        assert_eq!(Namespace::default().join("user:42"), "user:42");
+    }
+
+    #[test]
+    fn length_counts_bytes() {
+        assert!(check_key("ö", 2, "kv").is_ok());
+        let error = check_key("öa", 2, "kv").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the key \"öa\"… has 3 bytes with its namespace, kv takes at most 2; shorten it, or \
+             use a hash of it"
+        );
+    }
+
+    #[test]
+    fn control_characters_of_both_sets_are_refused() {
+        for bad in ["a\0", "\u{7f}", "a\u{85}b", "\r\n"] {
+            assert!(matches!(check_key(bad, 512, "kv"), Err(KeyError::ControlCharacter { .. })));
+        }
+        for good in ["a b", "é", "日本:1", "©"] {
+            assert_eq!(check_key(good, 512, "kv"), Ok(()));
+        }
+    }
+
+    #[test]
+    fn an_empty_key_is_refused() {
+        assert_eq!(check_key("", 512, "kv"), Err(KeyError::Empty { what: "key" }));
+    }
+}

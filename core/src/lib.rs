@@ -1,0 +1,57 @@
+//! The core of Larder: ports, policies, the typed cache and the memory store.
+//!
+//! Nothing here does I/O, knows HTTP or needs a certain runtime; all of it compiles to native
+//! targets and to wasm32.
+//!
+//! In the order a reader needs it:
+//!
+//! - [`Cache`], what a program uses: typed values under keys, loaded once however many wait.
+//! - [`Store`] and [`Capabilities`], the port that backends implement; [`MemoryStore`] is one.
+//! - [`Runtime`], the port for time and background work.
+//! - [`Layout`] and [`Codec`](codec::Codec), how an entry looks inside the store.
+//! - [`Error`] and [`StoreError`], what can go wrong.
+//!
+//! ```
+//! use larder_core::{Cache, MemoryStore, minutes};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+//! let cache = Cache::builder(MemoryStore::new()).namespace("app").ttl(minutes(5)).build()?;
+//!
+//! let load = || async { Ok::<_, std::io::Error>(String::from("Zoë")) };
+//! let name = cache.get_or_load("user:42:name", load).await?;
+//! assert_eq!(*name, "Zoë");
+//!
+//! cache.remove("user:42:name").await?;
+//! assert_eq!(cache.get::<String>("user:42:name").await?, None);
+//! # Ok(()) }
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod cache;
+pub mod codec;
+mod error;
+mod flight;
+mod glob;
+mod key;
+mod layout;
+#[cfg(feature = "memory")]
+mod memory;
+mod meter;
+mod runtime;
+mod store;
+mod time;
+mod wire;
+
+pub use cache::{
+    Cache, CacheBuilder, Cacheable, Claim, Entry, Followed, Follower, Leader, Lookup, RawValue,
+};
+pub use error::{Error, Result, SharedError, StoreError, StoreErrorKind};
+pub use glob::Glob;
+pub use key::{KeyError, check_key};
+pub use layout::Layout;
+#[cfg(feature = "memory")]
+pub use memory::{MemoryStore, MemoryStoreBuilder};
+pub use meter::CacheStats;
+pub use runtime::*;
+pub use store::{Capabilities, Consistency, Cursor, PutEntry, ScanPage, Store};
+pub use time::{Timestamp, days, hours, millis, minutes, seconds};

@@ -1,0 +1,39 @@
+//! What can do without a runtime of the caller's, because the platform has one.
+
+#[cfg(feature = "memory")]
+use crate::memory::{MemoryStore, MemoryStoreBuilder};
+
+#[cfg(feature = "memory")]
+impl MemoryStore {
+    /// A store of up to 64 MiB on the platform's [`SystemRuntime`](super::SystemRuntime).
+    ///
+    /// Exists where there is one: with the feature `tokio` on native targets and `browser` on
+    /// wasm32. [`MemoryStoreBuilder::on`] takes any other.
+    ///
+    /// ```
+    /// use larder_core::MemoryStore;
+    ///
+    /// let store = MemoryStore::new();
+    /// assert!(store.is_empty());
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+}
+
+#[cfg(feature = "memory")]
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(feature = "memory")]
+impl MemoryStoreBuilder {
+    /// The store, on the platform's [`SystemRuntime`](super::SystemRuntime).
+    #[must_use]
+    pub fn build(self) -> MemoryStore {
+        self.on(super::SystemRuntime::default())
+    }
+}

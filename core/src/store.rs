@@ -1,0 +1,256 @@
+//! The port for bytes: what a backend stores, and what it says it can do.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::StoreError;
+use crate::glob::Glob;
+use crate::runtime::Runtime;
+
+/// A store of bytes under string keys, each with a time to live.
+///
+/// Larder keeps an entry's logical life inside the value; the store's time to live collects what
+/// nobody can use any more. Every implementation passes the same conformance suite, less what its
+/// [`Capabilities`] do not claim.
+///
+/// Every call ends within a bounded time, whatever the store's state: waiting callers rely on it.
+///
+/// Keys arrive checked ([`check_key`](crate::check_key)) and complete, with their namespace.
+///
+/// # Errors
+///
+/// Every method fails with a [`StoreError`] that names the store and the operation. A
+/// value that the store holds under the key but cannot hand out as bytes (a Redis list, say) is
+/// [`StoreErrorKind::WrongType`](crate::StoreErrorKind::WrongType) on [`get`](Self::get) and
+/// missing in [`get_many`](Self::get_many).
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// A short name for logs, metrics and errors: `memory`, `redis`.
+    fn name(&self) -> &'static str;
+
+    /// What this store can do, and its limits.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// The clock, timers and tasks that go with this store.
+    fn runtime(&self) -> Arc<dyn Runtime>;
+
+    /// The value under `key`.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// The values under `keys`, in their order.
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, StoreError>;
+
+    /// Sets `value` under `key` for `ttl`, whatever stood there.
+    ///
+    /// A store that keeps time in larger units than `ttl` rounds it up.
+    async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError>;
+
+    /// Sets every entry, in as few round trips as the store allows. Not atomic.
+    async fn put_many(&self, entries: &[PutEntry<'_>]) -> Result<(), StoreError>;
+
+    /// Removes `key`; whether something stood there.
+    async fn remove(&self, key: &str) -> Result<bool, StoreError>;
+
+    /// Removes every one of `keys`; how many stood there.
+    async fn remove_many(&self, keys: &[&str]) -> Result<u64, StoreError>;
+
+    /// Whether something stands under `key`.
+    async fn contains(&self, key: &str) -> Result<bool, StoreError>;
+
+    /// How long `key` will stay; `None` where nothing stands. A key without an expiry, which only
+    /// a foreign writer can have set, is [`Duration::MAX`].
+    async fn time_to_live(&self, key: &str) -> Result<Option<Duration>, StoreError>;
+
+    /// One page of the keys that match `pattern`, from `cursor` or the beginning.
+    ///
+    /// Never blocks the store: a page is bounded, and an empty page with a cursor is not the end.
+    /// A key that stands during the whole scan is returned at least once.
+    async fn scan(&self, pattern: &Glob, cursor: Option<Cursor>) -> Result<ScanPage, StoreError>;
+
+    /// Whether the store answers now.
+    async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Lets what is in flight finish, then refuses further calls. Idempotent.
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        (**self).capabilities()
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        (**self).runtime()
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        (**self).get(key).await
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        (**self).get_many(keys).await
+    }
+
+    async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
+        (**self).put(key, value, ttl).await
+    }
+
+    async fn put_many(&self, entries: &[PutEntry<'_>]) -> Result<(), StoreError> {
+        (**self).put_many(entries).await
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool, StoreError> {
+        (**self).remove(key).await
+    }
+
+    async fn remove_many(&self, keys: &[&str]) -> Result<u64, StoreError> {
+        (**self).remove_many(keys).await
+    }
+
+    async fn contains(&self, key: &str) -> Result<bool, StoreError> {
+        (**self).contains(key).await
+    }
+
+    async fn time_to_live(&self, key: &str) -> Result<Option<Duration>, StoreError> {
+        (**self).time_to_live(key).await
+    }
+
+    async fn scan(&self, pattern: &Glob, cursor: Option<Cursor>) -> Result<ScanPage, StoreError> {
+        (**self).scan(pattern, cursor).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        (**self).ready().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        (**self).close().await
+    }
+}
+
+/// One entry of [`Store::put_many`].
+#[derive(Debug, Clone)]
+pub struct PutEntry<'a> {
+    /// The complete key.
+    pub key: &'a str,
+    /// The value.
+    pub value: Bytes,
+    /// How long it is to stay.
+    pub ttl: Duration,
+}
+
+/// Where a scan goes on. Opaque; only the store that gave it can read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(String);
+
+impl Cursor {
+    /// A cursor of a store's own form.
+    pub fn new(position: impl Into<String>) -> Self {
+        Self(position.into())
+    }
+
+    /// What the store wrote into it.
+    #[must_use]
+    pub fn position(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One page of [`Store::scan`].
+#[derive(Debug, Clone, Default)]
+pub struct ScanPage {
+    /// Complete keys that match; possibly none.
+    pub keys: Vec<String>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// What a store can do, and its limits.
+///
+/// ```
+/// use larder_core::{Capabilities, Consistency};
+///
+/// let memory = Capabilities::new(Consistency::Strong).max_value_bytes(1 << 20);
+/// assert_eq!(memory.consistency, Consistency::Strong);
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// When a write can be seen.
+    pub consistency: Consistency,
+    /// The longest complete key, in bytes.
+    pub max_key_bytes: usize,
+    /// The largest stored value, in bytes, Larder's header included.
+    pub max_value_bytes: usize,
+    /// The shortest time to live that the store itself keeps. Shorter ones are Larder's to enforce.
+    pub min_ttl: Duration,
+    /// Whether the values live in this process, so that a read costs less than measuring it.
+    pub in_process: bool,
+}
+
+impl Capabilities {
+    /// Capabilities with the given consistency, keys of up to 4,096 bytes, values of up to
+    /// 512 MiB (Redis' limit), any time to live from 1 ms on, outside of this process.
+    #[must_use]
+    pub fn new(consistency: Consistency) -> Self {
+        Self {
+            consistency,
+            max_key_bytes: 4_096,
+            max_value_bytes: 512 << 20,
+            min_ttl: Duration::from_millis(1),
+            in_process: false,
+        }
+    }
+
+    /// Sets the longest complete key, in bytes.
+    #[must_use]
+    pub fn max_key_bytes(mut self, bytes: usize) -> Self {
+        self.max_key_bytes = bytes;
+        self
+    }
+
+    /// Sets the largest stored value, in bytes.
+    #[must_use]
+    pub fn max_value_bytes(mut self, bytes: usize) -> Self {
+        self.max_value_bytes = bytes;
+        self
+    }
+
+    /// Sets the shortest time to live that the store keeps.
+    #[must_use]
+    pub fn min_ttl(mut self, ttl: Duration) -> Self {
+        self.min_ttl = ttl;
+        self
+    }
+
+    /// Says that the values live in this process.
+    #[must_use]
+    pub fn in_process(mut self) -> Self {
+        self.in_process = true;
+        self
+    }
+}
+
+/// When a write can be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Consistency {
+    /// By every read that starts after the write was acknowledged.
+    Strong,
+    /// By the writer at once, elsewhere after up to `within`, as a rule.
+    Eventual {
+        /// How long a write may stay unseen elsewhere.
+        within: Duration,
+    },
+}

@@ -1,0 +1,2 @@
+//! The demo application of Larder on a native server.
+fn main() {}

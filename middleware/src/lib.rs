@@ -1,0 +1,1 @@
+//! Tower middleware of Larder over http types: the response cache. Native and wasm32.

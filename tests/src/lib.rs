@@ -1,0 +1,1 @@
+//! Conformance suites, simulator and end-to-end tests of Larder.
