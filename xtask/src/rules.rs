@@ -17,14 +17,17 @@ const FORBIDDEN_IN_CORE: [&str; 8] =
 /// Core's features that a native user turns on.
 const CORE_FEATURES: [&str; 2] = ["default", "memory,tokio,msgpack"];
 
-/// The crates of this workspace that each may depend on, in any way; itself is always allowed, for
-/// the features that its own tests need.
+/// The crates of this workspace that each may depend on. Its tests may use two more: itself, for
+/// the features that they need, and [`TEST_SUPPORT`].
 const ARROWS: [(&str, &[&str]); 4] = [
     ("larder-core", &[]),
     ("larder-http", &["larder-core"]),
     ("larder-redis", &["larder-core"]),
     ("larder-demo", &["larder-core", "larder-http"]),
 ];
+
+/// The conformance suite, and the servers that tests start.
+const TEST_SUPPORT: &str = "larder-tests";
 
 /// Folders in which only a `runtime` module may ask for the target.
 const PORTABLE: [&str; 5] = ["src", "core", "middleware", "backend-redis", "demo"];
@@ -83,18 +86,25 @@ fn no_forbidden_crate(tree: &str) -> Result<()> {
 }
 
 fn arrows(workspace: &Workspace, package: &str, allowed: &[&str]) -> Result<()> {
-    let dependencies = &workspace.package(package)?.dependencies;
-    no_foreign_arrow(package, dependencies.iter().map(|it| it.name.as_str()), allowed)
+    let dependencies = workspace.package(package)?.dependencies.iter();
+    let dependencies = dependencies.map(|it| (it.name.as_str(), it.kind.as_deref() == Some("dev")));
+    no_foreign_arrow(package, dependencies, allowed)
 }
 
+/// `dependencies` are names, each with whether only tests use it.
 fn no_foreign_arrow<'a>(
     package: &str,
-    dependencies: impl Iterator<Item = &'a str>,
+    dependencies: impl IntoIterator<Item = (&'a str, bool)>,
     allowed: &[&str],
 ) -> Result<()> {
     let foreign: Vec<&str> = dependencies
-        .filter(|name| *name == "larder" || name.starts_with("larder-"))
-        .filter(|name| *name != package && !allowed.contains(name))
+        .into_iter()
+        .filter(|(name, _)| *name == "larder" || name.starts_with("larder-"))
+        .filter(|(name, in_tests)| {
+            let for_tests = *in_tests && [package, TEST_SUPPORT].contains(name);
+            !for_tests && !allowed.contains(name)
+        })
+        .map(|(name, _)| name)
         .collect();
     if !foreign.is_empty() {
         bail!(
@@ -182,13 +192,23 @@ mod tests {
 
     #[test]
     fn an_arrow_that_is_not_allowed_is_found() {
-        let dependencies = ["serde", "larder-http", "larder-core", "larderous"];
-        let check =
-            |allowed: &[&str]| no_foreign_arrow("larder-http", dependencies.into_iter(), allowed);
-        check(&["larder-core"]).unwrap();
-        let error = check(&[]).unwrap_err();
-        assert!(error.to_string().contains("depends on larder-core;"), "{error}");
-        assert!(no_foreign_arrow("larder-core", ["larder"].into_iter(), &[]).is_err());
+        let check = |dependencies: &[(&str, bool)], allowed: &[&str]| {
+            no_foreign_arrow("larder-http", dependencies.iter().copied(), allowed)
+        };
+        let outside = [("serde", false), ("larderous", false)];
+        check(&outside, &[]).unwrap();
+        check(&[("larder-core", false)], &["larder-core"]).unwrap();
+        check(&[("larder-http", true), ("larder-tests", true)], &[]).unwrap();
+
+        for foreign in [
+            ("larder-core", false),
+            ("larder", false),
+            ("larder-redis", true),
+            ("larder-tests", false),
+        ] {
+            let error = check(&[outside[0], foreign], &[]).unwrap_err();
+            assert!(error.to_string().contains(&format!("depends on {};", foreign.0)), "{error}");
+        }
     }
 
     #[test]

@@ -29,10 +29,12 @@ pub(crate) struct Package {
     pub(crate) targets: Vec<Target>,
 }
 
-/// A direct dependency, of any kind.
+/// A direct dependency.
 #[derive(Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
+    /// `dev` or `build`; nothing for one that the package itself is built with.
+    pub(crate) kind: Option<String>,
 }
 
 /// A library, binary, test, example or bench of a package.
