@@ -16,10 +16,13 @@ use crate::{
 const LIBRARIES: [&str; 4] = ["larder", "larder-core", "larder-http", "larder-redis"];
 
 /// What is built for wasm32, and with which features.
-const ON_WASM: [(&str, &[&str]); 3] = [
+const ON_WASM: [(&str, &[&str]); 6] = [
     ("larder-core", &["--no-default-features"]),
     ("larder-core", &["--no-default-features", "--features", "memory,msgpack,browser"]),
-    ("larder-http", &[]),
+    ("larder-core", &["--all-features"]),
+    ("larder-http", &["--no-default-features"]),
+    ("larder-http", &["--all-features"]),
+    ("larder", &["--no-default-features", "--features", "memory,msgpack,browser,http"]),
 ];
 
 /// A suite that is a function, and what it needs. Those that answer fastest come first; the
