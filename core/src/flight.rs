@@ -29,6 +29,10 @@ type AnyOutcome = Outcome<dyn Any + Send + Sync>;
 
 const SHARDS: usize = 64;
 
+/// Between two looks, where a task must not be woken by another.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(32);
+
 /// The loads under way in one cache and its clones.
 pub(crate) struct Flights {
     shards: Box<[Shard]>,
@@ -126,31 +130,35 @@ impl Flights {
 
     /// Makes every load of `key` that is under way worthless to the store, and waits for the
     /// writes among them. What is removed from the store after this stays removed.
-    pub(crate) async fn supersede(&self, key: &str) {
+    pub(crate) async fn supersede(&self, key: &str, runtime: &dyn Runtime) {
         let found = lock(&self.shard(key).flights).get(key).cloned().unwrap_or_default();
-        supersede(found).await;
+        supersede(found, runtime).await;
     }
 
     /// [`supersede`](Self::supersede) for every key that `matches`.
-    pub(crate) async fn supersede_matching(&self, matches: impl Fn(&str) -> bool) {
+    pub(crate) async fn supersede_matching(
+        &self,
+        matches: impl Fn(&str) -> bool,
+        runtime: &dyn Runtime,
+    ) {
         let mut found = Vec::new();
         for shard in &self.shards {
             let flights = lock(&shard.flights);
             let matching = flights.iter().filter(|(key, _)| matches(key));
             found.extend(matching.flat_map(|(_, flights)| flights.iter().cloned()));
         }
-        supersede(found).await;
+        supersede(found, runtime).await;
     }
 }
 
-async fn supersede(mut flights: Vec<Arc<Flight>>) {
+async fn supersede(mut flights: Vec<Arc<Flight>>, runtime: &dyn Runtime) {
     flights.retain(|flight| {
         let mut state = lock(&flight.state);
         state.superseded = true;
         state.writing && !state.ended
     });
     for flight in flights {
-        flight.wait_until(|state| state.ended.then_some(())).await;
+        flight.wait_until(runtime, |state| state.ended.then_some(())).await;
     }
 }
 
@@ -165,7 +173,15 @@ impl Flight {
             && (state.outcome.is_some() || now < self.started + patience)
     }
 
-    async fn wait_until<R>(&self, look: impl Fn(&State) -> Option<R>) -> R {
+    async fn wait_until<R>(&self, runtime: &dyn Runtime, look: impl Fn(&State) -> Option<R>) -> R {
+        let mut pause = SHORTEST_PAUSE;
+        while runtime.isolates_tasks() {
+            if let Some(found) = look(&lock(&self.state)) {
+                return found;
+            }
+            runtime.sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
         loop {
             let changed = self.changed.listen();
             if let Some(found) = look(&lock(&self.state)) {
@@ -243,7 +259,7 @@ impl Follow {
         self,
         runtime: &dyn Runtime,
     ) -> Option<Outcome<T>> {
-        let published = self.flight.wait_until(|state| match &state.outcome {
+        let published = self.flight.wait_until(runtime, |state| match &state.outcome {
             Some(outcome) => Some(Some(outcome.clone())),
             None => state.ended.then_some(None),
         });

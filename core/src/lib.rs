@@ -34,6 +34,7 @@ mod flight;
 mod glob;
 mod key;
 mod layout;
+mod lease;
 #[cfg(feature = "memory")]
 mod memory;
 mod meter;
@@ -49,6 +50,7 @@ pub use error::{Error, Result, SharedError, StoreError, StoreErrorKind};
 pub use glob::Glob;
 pub use key::{KeyError, check_key};
 pub use layout::Layout;
+pub use lease::{LeaseToken, Leases};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use meter::CacheStats;

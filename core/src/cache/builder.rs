@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::flight::Flights;
 use crate::key::Namespace;
 use crate::layout::Layout;
+use crate::lease::Leases;
 use crate::meter::Meter;
 use crate::runtime::Runtime;
 use crate::store::Store;
@@ -34,6 +35,7 @@ pub struct CacheBuilder {
     name: Option<String>,
     namespace: Option<String>,
     layout: Layout,
+    leases: Option<Arc<dyn Leases>>,
     policy: Policy,
 }
 
@@ -45,6 +47,7 @@ impl CacheBuilder {
             name: None,
             namespace: None,
             layout: Layout::default(),
+            leases: None,
             policy: Policy::default(),
         }
     }
@@ -99,6 +102,15 @@ impl CacheBuilder {
         self
     }
 
+    /// Loads a key only with its lease, so that it is loaded once in a whole fleet. None by default.
+    ///
+    /// Costs a round trip for the lease and one to look again, on misses only.
+    /// [`get_or_load_many`](Cache::get_or_load_many) takes no leases.
+    pub fn leases(mut self, leases: impl Leases) -> Self {
+        self.leases = Some(Arc::new(leases));
+        self
+    }
+
     /// The clock, timers and tasks to use. Those of the store by default.
     pub fn runtime(mut self, runtime: impl Runtime) -> Self {
         self.runtime = Arc::new(runtime);
@@ -121,6 +133,7 @@ impl CacheBuilder {
                 store: self.store,
                 layout: self.layout,
                 flights: Arc::new(Flights::new()),
+                leases: self.leases,
                 meter: Meter::new(name.unwrap_or_else(|| "default".into())),
             }),
             runtime: self.runtime,

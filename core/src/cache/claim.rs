@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::form::Raw;
+use super::leased::Leased;
 use super::load::Absence;
 use super::policy::Policy;
 use super::{Cache, Entry, RawValue};
 use crate::error::Error;
 use crate::flight::{Claimed, Follow, Lead};
+use crate::lease::Held;
 
 /// Where a caller of [`Entry::claim_raw`] stands.
 #[derive(Debug)]
@@ -63,9 +65,15 @@ impl<K: AsRef<str>> Entry<'_, K> {
                     lead.publish(Ok(Some(Arc::clone(&value))));
                     return Ok(Claim::Hit(value));
                 }
+                let (absence, policy) = (Absence::IsAMiss, self.policy);
+                let lease = match cache.lease_or_value::<Raw<V>>(&lead, &policy, absence).await {
+                    Leased::Found(Some(value)) => return Ok(Claim::Hit(value)),
+                    Leased::Found(None) => None,
+                    Leased::Granted(lease) => lease,
+                };
                 cache.meter().load();
-                let (cache, policy) = (cache.clone(), self.policy);
-                Ok(Claim::Lead(Leader { cache, policy, lead, value: PhantomData }))
+                let cache = cache.clone();
+                Ok(Claim::Lead(Leader { cache, policy, lead, lease, value: PhantomData }))
             }
             Claimed::Follow(follow) => {
                 cache.meter().coalesced();
@@ -81,6 +89,7 @@ pub struct Leader<V> {
     cache: Cache,
     policy: Policy,
     lead: Lead,
+    lease: Option<Held>,
     value: PhantomData<fn(V)>,
 }
 
@@ -89,12 +98,12 @@ impl<V: RawValue> Leader<V> {
     /// live for `ttl` from the moment of the claim; unless the key was written or invalidated
     /// since.
     pub fn complete(self, value: Arc<V>, ttl: Duration) {
-        let Self { cache, policy, lead, .. } = self;
+        let Self { cache, policy, lead, lease, .. } = self;
         let took = cache.runtime.now().since(lead.started());
         cache.meter().load_ended(took, None);
         lead.publish(Ok(Some(Arc::clone(&value))));
         let ttl = Policy { ttl, ..policy }.life(false, fastrand::f64());
-        if let Some(write) = cache.write_back::<Raw<V>>(lead, Some(&value), ttl) {
+        if let Some(write) = cache.write_back::<Raw<V>>(lead, lease, Some(&value), ttl) {
             cache.runtime.spawn(Box::pin(write));
         }
     }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -13,11 +14,17 @@ use futures::future::{Either, select};
 
 use super::Cache;
 use super::form::{Coded, Form};
+use super::leased::Leased;
 use super::policy::Policy;
 use crate::error::Error;
 use crate::flight::{Claimed, Lead, Mark};
 use crate::layout::{Life, Presence};
+use crate::lease::Held;
 use crate::meter::Operation;
+
+/// How long another request's load is waited for on Workers, where a request may be ended without
+/// a trace when its client leaves.
+const ISOLATED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whatever a loader's error can be turned into.
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -109,12 +116,16 @@ impl Cache {
             Step::Failed(error) => return Err(error),
             Step::Lead(lead) => lead,
         };
+        let lease = match self.lease_or_value::<Coded<T>>(&lead, policy, absence).await {
+            Leased::Found(value) => return Ok(value),
+            Leased::Granted(lease) => lease,
+        };
         self.meter().load();
         let loaded = self.guarded(lead.key(), policy, async { loader().await }).await;
         let outcome = loaded.map(|value| value.map(Arc::new));
         lead.publish(outcome.clone());
         if let Ok(value) = &outcome {
-            self.keep::<Coded<T>>(lead, value.as_deref(), policy).await;
+            self.keep::<Coded<T>>(lead, lease, value.as_deref(), policy).await;
         }
         outcome
     }
@@ -163,7 +174,10 @@ impl Cache {
     ) -> Claimed {
         // A leader has its own deadline, and is waited for a little longer than that; one
         // that is silent even then is gone.
-        let patience = policy.load_timeout + policy.load_timeout / 4;
+        let mut patience = policy.load_timeout + policy.load_timeout / 4;
+        if self.runtime.isolates_tasks() {
+            patience = patience.min(ISOLATED_PATIENCE);
+        }
         let (kind, now) = (TypeId::of::<F>(), self.runtime.now());
         self.shared.flights.claim(key, kind, mark, now, patience, may_follow)
     }
@@ -208,11 +222,12 @@ impl Cache {
     pub(super) async fn keep<F: Form>(
         &self,
         lead: Lead,
+        lease: Option<Held>,
         value: Presence<&F::Value>,
         policy: &Policy,
     ) {
         let ttl = policy.life(value.is_none(), fastrand::f64());
-        if let Some(write) = self.write_back::<F>(lead, value, ttl) {
+        if let Some(write) = self.write_back::<F>(lead, lease, value, ttl) {
             self.run_to_end(write).await;
         }
     }
@@ -220,8 +235,9 @@ impl Cache {
     pub(super) fn write_back<F: Form>(
         &self,
         lead: Lead,
+        lease: Option<Held>,
         value: Presence<&F::Value>,
-        ttl: std::time::Duration,
+        ttl: Duration,
     ) -> Option<impl Future<Output = ()> + Send + use<F>> {
         let life = Life::starting(lead.started(), ttl);
         let (bytes, ttl) = self.keepable::<F>(lead.key(), value, life)?;
@@ -234,6 +250,7 @@ impl Cache {
             } else {
                 cache.meter().superseded();
             }
+            drop(lease);
         })
     }
 

@@ -4,6 +4,7 @@ mod builder;
 mod claim;
 mod entry;
 mod form;
+mod leased;
 mod load;
 mod load_many;
 mod policy;
@@ -19,6 +20,7 @@ use crate::error::{Error, StoreError};
 use crate::flight::Flights;
 use crate::key::{self, KeyError, Namespace};
 use crate::layout::Layout;
+use crate::lease::Leases;
 use crate::meter::{CacheStats, Meter, Operation};
 use crate::runtime::Runtime;
 use crate::store::Store;
@@ -84,6 +86,7 @@ struct Shared {
     store: Arc<dyn Store>,
     layout: Layout,
     flights: Arc<Flights>,
+    leases: Option<Arc<dyn Leases>>,
     meter: Meter,
 }
 

@@ -91,7 +91,7 @@ impl Cache {
             return Ok(());
         }
         for key in &keys {
-            self.shared.flights.supersede(key).await;
+            self.shared.flights.supersede(key, &*self.runtime).await;
         }
         let entries: Vec<PutEntry<'_>> = keys
             .iter()
@@ -122,7 +122,7 @@ impl Cache {
     /// ```
     pub async fn remove(&self, key: impl AsRef<str>) -> Result<bool, Error> {
         let key = self.full_key(key.as_ref())?;
-        self.shared.flights.supersede(&key).await;
+        self.shared.flights.supersede(&key, &*self.runtime).await;
         Ok(self.metered(Operation::Remove, self.store().remove(&key)).await?)
     }
 
@@ -149,7 +149,7 @@ impl Cache {
             return Ok(0);
         }
         for key in &keys {
-            self.shared.flights.supersede(key).await;
+            self.shared.flights.supersede(key, &*self.runtime).await;
         }
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         Ok(self.metered(Operation::Remove, self.store().remove_many(&keys)).await?)
@@ -178,7 +178,7 @@ impl Cache {
         let store = self.store();
         key::check("pattern", pattern.as_str(), store.capabilities().max_key_bytes, store.name())?;
         let pattern = pattern.within(self.namespace.prefix());
-        self.shared.flights.supersede_matching(|key| pattern.matches(key)).await;
+        self.shared.flights.supersede_matching(|key| pattern.matches(key), &*self.runtime).await;
         let mut removed = 0;
         let mut cursor = None;
         loop {
@@ -228,7 +228,7 @@ impl Cache {
     ) -> Result<(), Error> {
         let key = self.full_key(key)?;
         let value = self.fitting(&key, encoded)?;
-        self.shared.flights.supersede(&key).await;
+        self.shared.flights.supersede(&key, &*self.runtime).await;
         let ttl = self.layout().store_ttl(ttl);
         Ok(self.metered(Operation::Write, self.store().put(&key, value, ttl)).await?)
     }

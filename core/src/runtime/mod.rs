@@ -72,6 +72,14 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
         }
     }
 
+    /// Whether a task must not be woken by another.
+    ///
+    /// On Workers a request's I/O belongs to it: a future that another request drives is killed.
+    /// Where this is `true`, those who wait for another's load look for it by timers of their own.
+    fn isolates_tasks(&self) -> bool {
+        false
+    }
+
     /// Completes after `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
@@ -94,6 +102,10 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn has_passed(&self, deadline: Timestamp) -> bool {
         (**self).has_passed(deadline)
+    }
+
+    fn isolates_tasks(&self) -> bool {
+        (**self).isolates_tasks()
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
