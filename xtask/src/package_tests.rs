@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
         } else if let Some(name) =
             text.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
-            self.tally(|tally| tally.name(name));
+            self.tally(|tally| tally.name(name.trim_end()));
         }
     }
 
@@ -305,7 +305,7 @@ mod tests {
             "     Running unittests src/lib.rs (target/debug/deps/a_lib-1)\n\
              test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n\
              \x20    Running tests/end_to_end.rs (/elsewhere/debug/deps/end_to_end-2)\n\
-             test one::case ... FAILED\n\
+             test one::case   ... FAILED\n\
              test two ... ok\n\
              test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n\
              \x20  Doc-tests a_lib\n\

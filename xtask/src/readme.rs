@@ -1,7 +1,7 @@
 //! The commands of README.md, run as a reader would run them.
 //!
 //! `cargo run` starts the demo server: it is given a port, a database and a Redis of its own, has
-//! to answer, and is ended by Ctrl-C. Every other cargo command has to end well by itself.
+//! to answer, and is ended by Ctrl-C. Other commands have to end well by themselves.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use tempfile::TempDir;
 
 use crate::{
@@ -41,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace, tally: &mut Tally) {
             Kind::Finite => {
                 exec::run(workspace.cargo().args(&command.arguments).envs(command.variables()))
             }
+            Kind::Unknown => Err(anyhow!("this test does not know how to run it")),
         };
         tally.check(&command.text, result);
     }
@@ -58,6 +59,7 @@ enum Kind {
     Server,
     Test,
     Finite,
+    Unknown,
 }
 
 impl Line {
@@ -65,8 +67,11 @@ impl Line {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         match arguments[..] {
             ["xtask", "test", ..] => Kind::Test,
-            ["run", ..] if !arguments.contains(&"--example") => Kind::Server,
-            _ => Kind::Finite,
+            ["run", ..] if !arguments.contains(&"--example") && !arguments.contains(&"--help") => {
+                Kind::Server
+            }
+            ["run" | "xtask", ..] => Kind::Finite,
+            _ => Kind::Unknown,
         }
     }
 
@@ -75,18 +80,25 @@ impl Line {
     }
 }
 
-/// The cargo commands in the blocks marked `sh`.
+/// The cargo commands in the blocks marked `sh` and in the text, in code that begins with `cargo`.
 fn commands(readme: &str) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
-    let mut in_block = false;
+    let mut fence = None;
     for text in readme.lines().map(str::trim) {
         if let Some(language) = text.strip_prefix("```") {
-            in_block = !in_block && language.trim() == "sh";
-        } else if in_block && text.split_whitespace().any(|word| word == "cargo") {
-            lines.push(parse(text)?);
+            fence = fence.is_none().then(|| language.trim());
+        } else if fence == Some("sh") {
+            if text.split_whitespace().any(|word| word == "cargo") {
+                lines.push(parse(text)?);
+            }
+        } else if fence.is_none() {
+            let codes = text.split('`').skip(1).step_by(2);
+            for code in codes.filter(|code| code.starts_with("cargo ")) {
+                lines.push(parse(code)?);
+            }
         }
     }
-    ensure!(!lines.is_empty(), "README.md shows no cargo command in a block marked `sh`");
+    ensure!(!lines.is_empty(), "README.md shows no cargo command");
     Ok(lines)
 }
 
@@ -203,21 +215,22 @@ mod tests {
     use super::{commands, set};
 
     #[test]
-    fn cargo_commands_are_taken_from_shell_blocks_alone() {
-        let readme = "Run `cargo bench`.\n\
+    fn cargo_commands_are_taken_from_shell_blocks_and_from_code_in_the_text() {
+        let readme = "Run `cargo bench`, with `cargo` of `1.91`, or `cargo test`.\n\
                       ```sh\n\
                       git clone somewhere\n\
                       cargo run   # listens on a port\n\
                       A=1 cargo run -- --redis redis://127.0.0.1:6379\n\
                       ```\n\
                       ```toml\n\
-                      cargo = 1\n\
+                      cargo = \"`cargo run`\"\n\
                       ```\n";
         let lines = commands(readme).unwrap();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0].arguments, ["run"]);
-        assert_eq!(lines[1].variables, [("A".to_owned(), "1".to_owned())]);
-        assert_eq!(lines[1].arguments, ["run", "--", "--redis", "redis://127.0.0.1:6379"]);
+        let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+        let with_redis = "A=1 cargo run -- --redis redis://127.0.0.1:6379";
+        assert_eq!(texts, ["cargo bench", "cargo test", "cargo run", with_redis]);
+        assert_eq!(lines[3].variables, [("A".to_owned(), "1".to_owned())]);
+        assert_eq!(lines[3].arguments, ["run", "--", "--redis", "redis://127.0.0.1:6379"]);
     }
 
     #[test]
