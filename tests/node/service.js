@@ -1,0 +1,149 @@
+'use strict';
+
+// A service that caches in Redis the way Node.js services do: a CacheService over ioredis, and an
+// express middleware that caches responses. The routes at its end let a test drive both.
+//
+// `REDIS_URL=redis://… node service.js` listens on a free port of 127.0.0.1 and prints
+// `listening on <port>`. It ends when its standard input does.
+
+const crypto = require('node:crypto');
+const express = require('express');
+const Redis = require('ioredis');
+
+const redis = new Redis(process.env.REDIS_URL, {
+  maxRetriesPerRequest: 3,
+  lazyConnect: true,
+  enableReadyCheck: true,
+  retryStrategy: (times) => Math.min(times * 50, 2000),
+});
+redis.on('error', (error) => console.error('redis:', error.message));
+
+class CacheService {
+  constructor(prefix = 'app') {
+    this.prefix = prefix;
+  }
+
+  key(suffix) {
+    return `${this.prefix}:${suffix}`;
+  }
+
+  async get(key) {
+    const data = await redis.get(this.key(key));
+    if (!data) return null;
+    return JSON.parse(data);
+  }
+
+  async set(key, value, ttlSeconds = 3600) {
+    await redis.setex(this.key(key), ttlSeconds, JSON.stringify(value));
+  }
+
+  async del(key) {
+    await redis.del(this.key(key));
+  }
+
+  async delPattern(pattern) {
+    const keys = await redis.keys(this.key(pattern));
+    if (keys.length > 0) {
+      await redis.del(...keys);
+    }
+  }
+
+  async getOrSet(key, fetcher, ttlSeconds = 3600) {
+    const cached = await this.get(key);
+    if (cached !== null) {
+      return cached;
+    }
+    const fresh = await fetcher();
+    await this.set(key, fresh, ttlSeconds);
+    return fresh;
+  }
+}
+
+function cacheMiddleware({ ttl, keyPrefix = 'http-cache', keyGenerator }) {
+  return async (req, res, next) => {
+    if (req.method !== 'GET') {
+      return next();
+    }
+    const key = keyGenerator
+      ? `${keyPrefix}:${keyGenerator(req)}`
+      : `${keyPrefix}:${crypto.createHash('md5').update(req.originalUrl).digest('hex')}`;
+    try {
+      const cached = await redis.get(key);
+      if (cached) {
+        const { data, contentType } = JSON.parse(cached);
+        res.setHeader('X-Cache', 'HIT');
+        res.setHeader('Content-Type', contentType);
+        return res.send(data);
+      }
+      const originalSend = res.send.bind(res);
+      res.send = function (body) {
+        if (res.statusCode < 400) {
+          redis
+            .setex(key, ttl, JSON.stringify({ data: body, contentType: res.getHeader('Content-Type') }))
+            .catch(() => {});
+        }
+        res.setHeader('X-Cache', 'MISS');
+        return originalSend(body);
+      };
+      next();
+    } catch {
+      next();
+    }
+  };
+}
+
+const cache = new CacheService();
+const app = express();
+app.use(express.json({ strict: false }));
+
+// Errors of an async handler are an answer too: express 4 does not see them.
+const handle = (handler) => (req, res) =>
+  handler(req, res).catch((error) => res.status(500).json({ error: String(error) }));
+const ttlOf = (req) => (req.query.ttl === undefined ? undefined : Number(req.query.ttl));
+
+app.get('/cache/:key', handle(async (req, res) => {
+  res.json({ value: await cache.get(req.params.key) });
+}));
+app.put('/cache/:key', handle(async (req, res) => {
+  await cache.set(req.params.key, req.body.value, ttlOf(req));
+  res.json({});
+}));
+app.post('/cache/:key', handle(async (req, res) => {
+  let fetched = false;
+  const fetcher = async () => {
+    fetched = true;
+    return req.body.value;
+  };
+  const value = await cache.getOrSet(req.params.key, fetcher, ttlOf(req));
+  res.json({ value, fetched });
+}));
+app.delete('/cache/:key', handle(async (req, res) => {
+  await cache.del(req.params.key);
+  res.json({});
+}));
+app.delete('/cache', handle(async (req, res) => {
+  await cache.delPattern(req.query.pattern);
+  res.json({});
+}));
+// What JSON.stringify makes of a value: the measure for every other writer.
+app.post('/stringify', (req, res) => {
+  res.type('text/plain').send(JSON.stringify(req.body.value));
+});
+
+const pages = express.Router();
+pages.use(cacheMiddleware({ ttl: 60 }));
+pages.get('/text', (req, res) => res.type('text/plain').send(`from Node: Zoë, ${req.originalUrl}`));
+pages.get('/html', (req, res) => res.type('html').send('<p title="Node">Brötchen &amp; “Tee”</p>'));
+pages.get('/json', (req, res) => res.json({ from: 'Node', name: 'Zoë', sizes: [1, 2.5, null] }));
+pages.get('/object', (req, res) => res.send({ from: 'Node', sent: 'as an object' }));
+pages.get('/untyped', (req, res) => res.send('from Node, without a content type'));
+pages.get('/bytes', (req, res) => res.type('image/png').send(Buffer.from([0x89, 0x50, 0x4e, 0x47, 0, 255])));
+pages.get('/missing', (req, res) => res.status(404).json({ error: 'from Node: not here' }));
+app.use('/pages', pages);
+
+const server = app.listen(0, '127.0.0.1', () => {
+  console.log(`listening on ${server.address().port}`);
+});
+
+process.stdin.resume();
+process.stdin.on('end', () => process.exit(0));
