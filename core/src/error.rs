@@ -120,6 +120,9 @@ pub enum StoreErrorKind {
     Timeout,
     /// The call was not tried: the store failed too often just now (an open circuit breaker).
     CircuitOpen,
+    /// The call was not tried: the request at hand may make no more of them, see
+    /// [`Runtime::take_calls`](crate::Runtime::take_calls).
+    Exhausted,
     /// The store was closed by [`Store::close`](crate::Store::close).
     Closed,
     /// A key or value beyond the store's limits; it was not sent.
@@ -144,6 +147,7 @@ impl StoreErrorKind {
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
             Self::CircuitOpen => "circuit_open",
+            Self::Exhausted => "exhausted",
             Self::Closed => "closed",
             Self::TooLarge => "too_large",
             Self::WrongType => "wrong_type",

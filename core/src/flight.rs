@@ -43,8 +43,10 @@ pub(crate) struct Flights {
 struct Shard {
     /// How many flights have ended here, ever.
     ended: AtomicU64,
-    flights: Mutex<HashMap<Arc<str>, Vec<Arc<Flight>>>>,
+    flights: Mutex<FlightsOfKeys>,
 }
+
+type FlightsOfKeys = HashMap<Arc<str>, Vec<Arc<Flight>>>;
 
 /// One load of one key.
 pub(crate) struct Flight {
@@ -119,13 +121,29 @@ impl Flights {
         {
             return Claimed::Follow(Follow { flight: Arc::clone(flight), patience });
         }
+        let lead = self.begin(&mut flights, key, kind, now);
+        let recheck = shard.ended.load(Ordering::Acquire) != mark.0;
+        Claimed::Lead { lead, recheck }
+    }
+
+    /// Leads the key, beside whoever else does.
+    pub(crate) fn lead(self: &Arc<Self>, key: &str, kind: TypeId, now: Timestamp) -> Lead {
+        self.begin(&mut lock(&self.shard(key).flights), key, kind, now)
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        flights: &mut FlightsOfKeys,
+        key: &str,
+        kind: TypeId,
+        now: Timestamp,
+    ) -> Lead {
         let key: Arc<str> =
             flights.get_key_value(key).map_or_else(|| Arc::from(key), |(key, _)| Arc::clone(key));
         let flight =
             Arc::new(Flight { kind, started: now, state: Mutex::default(), changed: Event::new() });
         flights.entry(Arc::clone(&key)).or_default().push(Arc::clone(&flight));
-        let recheck = shard.ended.load(Ordering::Acquire) != mark.0;
-        Claimed::Lead { lead: Lead { flights: Arc::clone(self), key, flight }, recheck }
+        Lead { flights: Arc::clone(self), key, flight }
     }
 
     /// Makes every load of `key` that is under way worthless to the store, and waits for the
@@ -246,6 +264,15 @@ impl Drop for Lead {
     }
 }
 
+/// Why a leader has nothing for its followers. The key is to be claimed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// It went away.
+    Gone,
+    /// It took longer than the patience.
+    Overdue,
+}
+
 /// A place among those who wait for a leader.
 pub(crate) struct Follow {
     flight: Arc<Flight>,
@@ -253,26 +280,25 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
-    /// What the leader publishes; `None` where it goes away without, or takes longer than the
-    /// patience: then the key is to be claimed again.
+    /// What the leader publishes.
     pub(crate) async fn outcome<T: Send + Sync + 'static>(
         self,
         runtime: &dyn Runtime,
-    ) -> Option<Outcome<T>> {
+    ) -> Result<Outcome<T>, Lost> {
         let published = self.flight.wait_until(runtime, |state| match &state.outcome {
-            Some(outcome) => Some(Some(outcome.clone())),
-            None => state.ended.then_some(None),
+            Some(outcome) => Some(Ok(outcome.clone())),
+            None => state.ended.then_some(Err(Lost::Gone)),
         });
         let published = std::pin::pin!(published);
         let left = (self.flight.started + self.patience).since(runtime.now());
         let outcome = match select(published, runtime.sleep(left)).await {
             Either::Left((outcome, _)) => outcome?,
-            Either::Right(_) => return None,
+            Either::Right(_) => return Err(Lost::Overdue),
         };
         match outcome {
-            Ok(None) => Some(Ok(None)),
-            Ok(Some(value)) => value.downcast().ok().map(|value| Ok(Some(value))),
-            Err(error) => Some(Err(error)),
+            Ok(None) => Ok(Ok(None)),
+            Ok(Some(value)) => value.downcast().map(|value| Ok(Some(value))).or(Err(Lost::Gone)),
+            Err(error) => Ok(Err(error)),
         }
     }
 }

@@ -30,6 +30,13 @@ pub trait Leases: fmt::Debug + Send + Sync + 'static {
     ///
     /// Where the service that keeps the leases fails.
     async fn release(&self, key: &str, token: &LeaseToken) -> Result<(), StoreError>;
+
+    /// These leases on the timers and the calls of `runtime`, as
+    /// [`Store::bound_to`](crate::Store::bound_to).
+    fn bound_to(&self, runtime: &Arc<dyn Runtime>) -> Option<Arc<dyn Leases>> {
+        let _ = runtime;
+        None
+    }
 }
 
 #[async_trait]
@@ -40,6 +47,10 @@ impl<L: Leases + ?Sized> Leases for Arc<L> {
 
     async fn release(&self, key: &str, token: &LeaseToken) -> Result<(), StoreError> {
         (**self).release(key, token).await
+    }
+
+    fn bound_to(&self, runtime: &Arc<dyn Runtime>) -> Option<Arc<dyn Leases>> {
+        (**self).bound_to(runtime)
     }
 }
 

@@ -45,6 +45,7 @@ mod wire;
 
 pub use cache::{
     Cache, CacheBuilder, Cacheable, Claim, Entry, Followed, Follower, Leader, Lookup, RawValue,
+    Removal,
 };
 pub use error::{Error, Result, SharedError, StoreError, StoreErrorKind};
 pub use glob::Glob;

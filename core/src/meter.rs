@@ -119,6 +119,10 @@ impl Meter {
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.cache
+    }
+
     pub(crate) fn hit(&self, n: u64) {
         self.hits.add(n);
     }

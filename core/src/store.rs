@@ -38,6 +38,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The clock, timers and tasks that go with this store.
     fn runtime(&self) -> Arc<dyn Runtime>;
 
+    /// This store on the timers and the [calls](Runtime::take_calls) of `runtime`, see
+    /// [`Cache::on`](crate::Cache::on). `None` where that makes no difference, as everywhere but on
+    /// Workers.
+    fn bound_to(&self, runtime: &Arc<dyn Runtime>) -> Option<Arc<dyn Store>> {
+        let _ = runtime;
+        None
+    }
+
     /// The value under `key`.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
 
@@ -92,6 +100,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn runtime(&self) -> Arc<dyn Runtime> {
         (**self).runtime()
+    }
+
+    fn bound_to(&self, runtime: &Arc<dyn Runtime>) -> Option<Arc<dyn Store>> {
+        (**self).bound_to(runtime)
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
@@ -160,6 +172,12 @@ impl Cursor {
         Self(position.into())
     }
 
+    /// Where every scan begins, for code that has to name it.
+    #[must_use]
+    pub fn beginning() -> Self {
+        Self(String::new())
+    }
+
     /// What the store wrote into it.
     #[must_use]
     pub fn position(&self) -> &str {
@@ -195,13 +213,17 @@ pub struct Capabilities {
     pub max_value_bytes: usize,
     /// The shortest time to live that the store itself keeps. Shorter ones are Larder's to enforce.
     pub min_ttl: Duration,
+    /// How many keys the service takes in one call. A store splits what is longer; whoever wants to
+    /// know how far it came splits it himself.
+    pub max_batch_keys: usize,
     /// Whether the values live in this process, so that a read costs less than measuring it.
     pub in_process: bool,
 }
 
 impl Capabilities {
     /// Capabilities with the given consistency, keys of up to 4,096 bytes, values of up to
-    /// 512 MiB (Redis' limit), any time to live from 1 ms on, outside of this process.
+    /// 512 MiB (Redis' limit), any time to live from 1 ms on, 1,000 keys a call, outside of this
+    /// process.
     #[must_use]
     pub fn new(consistency: Consistency) -> Self {
         Self {
@@ -209,6 +231,7 @@ impl Capabilities {
             max_key_bytes: 4_096,
             max_value_bytes: 512 << 20,
             min_ttl: Duration::from_millis(1),
+            max_batch_keys: 1_000,
             in_process: false,
         }
     }
@@ -231,6 +254,13 @@ impl Capabilities {
     #[must_use]
     pub fn min_ttl(mut self, ttl: Duration) -> Self {
         self.min_ttl = ttl;
+        self
+    }
+
+    /// Sets how many keys the service takes in one call.
+    #[must_use]
+    pub fn max_batch_keys(mut self, keys: usize) -> Self {
+        self.max_batch_keys = keys.max(1);
         self
     }
 

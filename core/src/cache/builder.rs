@@ -91,6 +91,13 @@ impl CacheBuilder {
         self
     }
 
+    /// How long a read of the store may take before it counts as a miss. No longer than the store
+    /// itself lets it take by default. Does not apply to stores in this process.
+    pub fn read_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.read_timeout = Some(timeout);
+        self
+    }
+
     /// The codec for values, in Larder's own layout. [`Json`](crate::codec::Json) by default.
     pub fn codec(self, codec: impl Codec) -> Self {
         self.layout(Layout::Framed(Arc::new(codec)))
@@ -130,12 +137,12 @@ impl CacheBuilder {
         let name = self.name.or_else(|| self.namespace.clone());
         let cache = Cache {
             shared: Arc::new(Shared {
-                store: self.store,
                 layout: self.layout,
                 flights: Arc::new(Flights::new()),
-                leases: self.leases,
                 meter: Meter::new(name.unwrap_or_else(|| "default".into())),
             }),
+            store: self.store,
+            leases: self.leases,
             runtime: self.runtime,
             namespace: Namespace::default(),
             policy: self.policy,

@@ -1,5 +1,6 @@
 //! Coalescing for callers that load in steps of their own, such as a response whose body streams.
 
+use std::any::TypeId;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use super::load::Absence;
 use super::policy::Policy;
 use super::{Cache, Entry, RawValue};
 use crate::error::Error;
-use crate::flight::{Claimed, Follow, Lead};
+use crate::flight::{Claimed, Follow, Lead, Lost};
 use crate::lease::Held;
+use crate::time::Timestamp;
 
 /// Where a caller of [`Entry::claim_raw`] stands.
 #[derive(Debug)]
@@ -81,6 +83,33 @@ impl<K: AsRef<str>> Entry<'_, K> {
             }
         }
     }
+
+    /// Leads a load of the key whatever the cache holds and whoever else loads it: for a caller
+    /// that wants a new value, or that must not wait. Takes no lease.
+    ///
+    /// # Errors
+    ///
+    /// As [`claim_raw`](Self::claim_raw).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use bytes::Bytes;
+    /// # use larder_core::{Cache, MemoryStore, minutes};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// let leader = cache.entry("page").lead_raw::<Bytes>()?;
+    /// leader.complete(Arc::new(Bytes::from_static(b"<h1>")), minutes(1));
+    /// # Ok(()) }
+    /// ```
+    pub fn lead_raw<V: RawValue>(self) -> Result<Leader<V>, Error> {
+        self.policy.check()?;
+        let key = self.cache.full_key(self.key.as_ref())?;
+        let flights = &self.cache.shared.flights;
+        let lead = flights.lead(&key, TypeId::of::<Raw<V>>(), self.cache.runtime.now());
+        self.cache.meter().load();
+        let (cache, policy) = (self.cache.clone(), self.policy);
+        Ok(Leader { cache, policy, lead, lease: None, value: PhantomData })
+    }
 }
 
 /// The one who loads a key. Dropping it frees the key, and a follower takes over.
@@ -94,6 +123,12 @@ pub struct Leader<V> {
 }
 
 impl<V: RawValue> Leader<V> {
+    /// The moment of the claim, from which the value's life counts.
+    #[must_use]
+    pub fn started(&self) -> Timestamp {
+        self.lead.started()
+    }
+
     /// Gives the value to the followers at once, and writes it to the store in the background, to
     /// live for `ttl` from the moment of the claim; unless the key was written or invalidated
     /// since.
@@ -103,9 +138,13 @@ impl<V: RawValue> Leader<V> {
         cache.meter().load_ended(took, None);
         lead.publish(Ok(Some(Arc::clone(&value))));
         let ttl = Policy { ttl, ..policy }.life(false, fastrand::f64());
-        if let Some(write) = cache.write_back::<Raw<V>>(lead, lease, Some(&value), ttl) {
-            cache.runtime.spawn(Box::pin(write));
-        }
+        // Encoding copies the value: that, too, is not for the caller to wait for.
+        let runtime = Arc::clone(&cache.runtime);
+        runtime.spawn(Box::pin(async move {
+            if let Some(write) = cache.write_back::<Raw<V>>(lead, lease, Some(&value), ttl) {
+                write.await;
+            }
+        }));
     }
 
     /// Tells the followers that there will be no value to share: each is on its own, at once.
@@ -129,8 +168,10 @@ pub enum Followed<V> {
     Value(Arc<V>),
     /// It declined: nothing is shared, and others need not be waited for.
     Declined,
-    /// It went away, or took longer than the load timeout: the key is to be claimed again.
+    /// It went away: the key is to be claimed again.
     Gone,
+    /// It took longer than the load timeout. The next to claim the key leads it.
+    Overdue,
 }
 
 impl<V> Followed<V> {
@@ -139,7 +180,7 @@ impl<V> Followed<V> {
     pub fn value(self) -> Option<Arc<V>> {
         match self {
             Self::Value(value) => Some(value),
-            Self::Declined | Self::Gone => None,
+            Self::Declined | Self::Gone | Self::Overdue => None,
         }
     }
 }
@@ -148,9 +189,10 @@ impl<V: RawValue> Follower<V> {
     /// Waits for the leader.
     pub async fn followed(self) -> Followed<V> {
         match self.follow.outcome::<V>(&*self.cache.runtime).await {
-            Some(Ok(Some(value))) => Followed::Value(value),
-            Some(Ok(None) | Err(_)) => Followed::Declined,
-            None => Followed::Gone,
+            Ok(Ok(Some(value))) => Followed::Value(value),
+            Ok(Ok(None) | Err(_)) => Followed::Declined,
+            Err(Lost::Gone) => Followed::Gone,
+            Err(Lost::Overdue) => Followed::Overdue,
         }
     }
 }

@@ -33,7 +33,7 @@ impl Cache {
         policy: &Policy,
         absence: Absence,
     ) -> Leased<F::Value> {
-        let Some(leases) = &self.shared.leases else { return Leased::Granted(None) };
+        let Some(leases) = &self.leases else { return Leased::Granted(None) };
         let give_up = self.runtime.now() + policy.load_timeout;
         let mut pause = SHORTEST_PAUSE;
         loop {

@@ -154,11 +154,11 @@ impl Cache {
                 Claimed::Follow(follow) => {
                     self.meter().coalesced();
                     match follow.outcome::<F::Value>(&*self.runtime).await {
-                        Some(Ok(found)) if absence.answers(&found) => return Step::Found(found),
+                        Ok(Ok(found)) if absence.answers(&found) => return Step::Found(found),
                         // Another kind of caller found nothing; this one has to try for itself.
-                        Some(Ok(_)) => may_follow = false,
-                        Some(Err(error)) => return Step::Failed(error),
-                        None => {}
+                        Ok(Ok(_)) => may_follow = false,
+                        Ok(Err(error)) => return Step::Failed(error),
+                        Err(_) => {}
                     }
                 }
             }

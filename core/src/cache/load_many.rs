@@ -206,8 +206,8 @@ impl Cache {
         let mut left = Vec::new();
         for (wanted, follow) in follows {
             match follow.outcome::<T>(&*self.runtime).await {
-                Some(outcome) => found.extend(outcome?.map(|value| (wanted.item, value))),
-                None => left.push(wanted),
+                Ok(outcome) => found.extend(outcome?.map(|value| (wanted.item, value))),
+                Err(_) => left.push(wanted),
             }
         }
         Ok(left)

@@ -30,6 +30,7 @@ pub use claim::{Claim, Followed, Follower, Leader};
 pub use entry::Entry;
 pub use form::{Cacheable, RawValue};
 pub use read::Lookup;
+pub use write::Removal;
 
 use policy::Policy;
 
@@ -77,16 +78,16 @@ use policy::Policy;
 #[derive(Clone)]
 pub struct Cache {
     shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+    leases: Option<Arc<dyn Leases>>,
     runtime: Arc<dyn Runtime>,
     namespace: Namespace,
     policy: Policy,
 }
 
 struct Shared {
-    store: Arc<dyn Store>,
     layout: Layout,
     flights: Arc<Flights>,
-    leases: Option<Arc<dyn Leases>>,
     meter: Meter,
 }
 
@@ -127,6 +128,24 @@ impl Cache {
         cache
     }
 
+    /// This cache with another limit to how long a read of the store may take, see
+    /// [`CacheBuilder::read_timeout`], for everything that is called on the result.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore, millis};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// let hasty = cache.with_read_timeout(millis(50));
+    /// assert_eq!(hasty.get::<u32>("answer").await?, None);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_read_timeout(&self, timeout: Duration) -> Self {
+        let mut cache = self.clone();
+        cache.policy.read_timeout = Some(timeout);
+        cache
+    }
+
     /// This cache with every key in `namespace`, inside its own namespace if it has one.
     ///
     /// # Errors
@@ -142,8 +161,8 @@ impl Cache {
     /// # Ok(()) }
     /// ```
     pub fn in_namespace(&self, namespace: &str) -> Result<Self, Error> {
-        let capabilities = self.shared.store.capabilities();
-        let store = self.shared.store.name();
+        let capabilities = self.store.capabilities();
+        let store = self.store.name();
         key::check("namespace", namespace, capabilities.max_key_bytes, store)?;
         let mut cache = self.clone();
         cache.namespace = self.namespace.child(namespace);
@@ -164,14 +183,40 @@ impl Cache {
     #[must_use]
     pub fn on(&self, runtime: Arc<dyn Runtime>) -> Self {
         let mut cache = self.clone();
+        if let Some(store) = self.store.bound_to(&runtime) {
+            cache.store = store;
+        }
+        if let Some(leases) = self.leases.as_ref().and_then(|leases| leases.bound_to(&runtime)) {
+            cache.leases = Some(leases);
+        }
         cache.runtime = runtime;
         cache
+    }
+
+    /// The cache's name in metrics and logs.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.shared.meter.name()
+    }
+
+    /// The longest key that this cache takes, in bytes: what the store takes, less the namespace.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore};
+    /// let cache = Cache::builder(MemoryStore::new()).namespace("app").build()?;
+    /// assert_eq!(cache.max_key_bytes(), 4_096 - "app:".len());
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn max_key_bytes(&self) -> usize {
+        let max = self.store.capabilities().max_key_bytes;
+        max.saturating_sub(self.namespace.prefix().len())
     }
 
     /// The store underneath.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.shared.store
+        &self.store
     }
 
     /// How entries look in the store.
@@ -201,7 +246,7 @@ impl Cache {
             return Err(KeyError::Empty { what: "key" });
         }
         let full = self.namespace.join(key);
-        let store = &self.shared.store;
+        let store = &self.store;
         key::check_key(&full, store.capabilities().max_key_bytes, store.name())?;
         Ok(full)
     }
@@ -214,7 +259,7 @@ impl Cache {
         operation: Operation,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let result = if self.shared.store.capabilities().in_process {
+        let result = if self.store.capabilities().in_process {
             call.await
         } else {
             let started = self.runtime.now();
@@ -232,7 +277,7 @@ impl Cache {
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
-            .field("store", &self.shared.store.name())
+            .field("store", &self.store.name())
             .field("namespace", &self.namespace)
             .field("policy", &self.policy)
             .field("stats", &self.stats())

@@ -12,6 +12,7 @@ pub(super) struct Policy {
     /// The share of a life that chance may take from it, 0 to 1.
     pub(super) jitter: f64,
     pub(super) load_timeout: Duration,
+    pub(super) read_timeout: Option<Duration>,
 }
 
 impl Default for Policy {
@@ -21,6 +22,7 @@ impl Default for Policy {
             absent_ttl: Duration::from_secs(30),
             jitter: 0.0,
             load_timeout: Duration::from_secs(30),
+            read_timeout: None,
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Reading what the store holds.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::{Either, select};
 
 use super::form::{Coded, Form, Raw};
 use super::{Cache, Cacheable, RawValue};
@@ -177,7 +180,7 @@ impl Cache {
 
     /// `None` for a miss of any kind; `Some(None)` for a known absence.
     pub(super) async fn read<F: Form>(&self, key: &str) -> Option<Presence<Arc<F::Value>>> {
-        let stored = self.metered(Operation::Read, self.store().get(key)).await;
+        let stored = self.metered(Operation::Read, self.in_time(self.store().get(key))).await;
         let found = self.interpret::<F>(key, stored);
         match found {
             Some(_) => self.meter().hit(1),
@@ -195,19 +198,39 @@ impl Cache {
             return Vec::new();
         }
         let borrowed: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let found: Vec<_> =
-            match self.metered(Operation::Read, self.store().get_many(&borrowed)).await {
-                Ok(stored) => keys
-                    .iter()
-                    .zip(stored)
-                    .map(|(key, stored)| self.interpret::<F>(key, Ok(stored)))
-                    .collect(),
-                Err(_) => keys.iter().map(|_| None).collect(),
-            };
+        let found: Vec<_> = match self
+            .metered(Operation::Read, self.in_time(self.store().get_many(&borrowed)))
+            .await
+        {
+            Ok(stored) => keys
+                .iter()
+                .zip(stored)
+                .map(|(key, stored)| self.interpret::<F>(key, Ok(stored)))
+                .collect(),
+            Err(_) => keys.iter().map(|_| None).collect(),
+        };
         let hits = found.iter().filter(|found| found.is_some()).count() as u64;
         self.meter().hit(hits);
         self.meter().miss(found.len() as u64 - hits);
         found
+    }
+
+    /// Gives a read up after the read timeout.
+    async fn in_time<T>(
+        &self,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let Some(timeout) = self.policy.read_timeout else { return read.await };
+        if self.store().capabilities().in_process {
+            return read.await;
+        }
+        match select(pin!(read), self.runtime.sleep(timeout)).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => {
+                let detail = format!("no answer within {timeout:?}, the read timeout of the cache");
+                Err(StoreError::new(StoreErrorKind::Timeout, self.store().name(), "get", detail))
+            }
+        }
     }
 
     fn interpret<F: Form>(

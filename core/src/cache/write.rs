@@ -13,7 +13,24 @@ use crate::glob::Glob;
 use crate::key;
 use crate::layout::{Life, Presence};
 use crate::meter::Operation;
-use crate::store::PutEntry;
+use crate::store::{Cursor, PutEntry};
+
+/// What [`Cache::remove_matching_from`] came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removal {
+    /// How many keys were removed.
+    pub removed: u64,
+    /// Where to go on; `None` where everything that matched is removed.
+    pub next: Option<Cursor>,
+}
+
+/// What it means that the request may make no more calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exhaustion {
+    IsAnError,
+    Pauses,
+}
 
 impl Cache {
     /// Sets the value under `key`, for the cache's time to live.
@@ -174,24 +191,78 @@ impl Cache {
     /// # Ok(()) }
     /// ```
     pub async fn remove_matching(&self, pattern: impl Into<Glob>) -> Result<u64, Error> {
-        let pattern = pattern.into();
+        let removal = self.remove_pages(&pattern.into(), None, Exhaustion::IsAnError).await?;
+        Ok(removal.removed)
+    }
+
+    /// [`remove_matching`](Self::remove_matching) for a platform that limits the calls of a
+    /// request, as Workers do: begins at `cursor` or the beginning, and where the calls are used up
+    /// says how far it came and where to go on, in another request.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove_matching`](Self::remove_matching).
+    ///
+    /// ```
+    /// # use larder_core::{Cache, Cursor, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// # let saved: Option<String> = None;
+    /// let removal = cache.remove_matching_from("users:*", saved.map(Cursor::new)).await?;
+    /// if let Some(next) = removal.next {
+    ///     println!("{} removed, to go on from {}", removal.removed, next.position());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn remove_matching_from(
+        &self,
+        pattern: impl Into<Glob>,
+        cursor: Option<Cursor>,
+    ) -> Result<Removal, Error> {
+        self.remove_pages(&pattern.into(), cursor, Exhaustion::Pauses).await
+    }
+
+    async fn remove_pages(
+        &self,
+        pattern: &Glob,
+        cursor: Option<Cursor>,
+        exhaustion: Exhaustion,
+    ) -> Result<Removal, Error> {
         let store = self.store();
         key::check("pattern", pattern.as_str(), store.capabilities().max_key_bytes, store.name())?;
         let pattern = pattern.within(self.namespace.prefix());
         self.shared.flights.supersede_matching(|key| pattern.matches(key), &*self.runtime).await;
         let mut removed = 0;
-        let mut cursor = None;
+        let mut at = cursor.unwrap_or_else(Cursor::beginning);
         loop {
-            let page = self.metered(Operation::Remove, store.scan(&pattern, cursor)).await?;
-            if !page.keys.is_empty() {
-                let keys: Vec<&str> = page.keys.iter().map(String::as_str).collect();
-                removed += self.metered(Operation::Remove, store.remove_many(&keys)).await?;
-            }
-            cursor = page.next;
-            if cursor.is_none() {
-                return Ok(removed);
+            match self.remove_page(&pattern, &at, &mut removed).await {
+                Ok(Some(next)) => at = next,
+                Ok(None) => return Ok(Removal { removed, next: None }),
+                Err(error)
+                    if exhaustion == Exhaustion::Pauses
+                        && error.kind() == StoreErrorKind::Exhausted =>
+                {
+                    return Ok(Removal { removed, next: Some(at) });
+                }
+                Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    async fn remove_page(
+        &self,
+        pattern: &Glob,
+        at: &Cursor,
+        removed: &mut u64,
+    ) -> Result<Option<Cursor>, StoreError> {
+        let cursor = (*at != Cursor::beginning()).then(|| at.clone());
+        let page = self.metered(Operation::Remove, self.store.scan(pattern, cursor)).await?;
+        // In portions, so that what was removed is known where the next portion fails.
+        for keys in page.keys.chunks(self.store.capabilities().max_batch_keys.max(1)) {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            *removed += self.metered(Operation::Remove, self.store.remove_many(&keys)).await?;
+        }
+        Ok(page.next)
     }
 
     pub(super) async fn put_coded<T: Serialize + ?Sized>(

@@ -80,6 +80,17 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Takes `calls` from the number of calls to other services that may still be made here;
+    /// `false`, and none taken, where fewer are left.
+    ///
+    /// On Workers a request may make a limited number of calls; a store asks for each of its own,
+    /// and answers [`Exhausted`](crate::StoreErrorKind::Exhausted) where it is refused. Elsewhere
+    /// there is no limit.
+    fn take_calls(&self, calls: u32) -> bool {
+        let _ = calls;
+        true
+    }
+
     /// Completes after `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 
@@ -106,6 +117,10 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn isolates_tasks(&self) -> bool {
         (**self).isolates_tasks()
+    }
+
+    fn take_calls(&self, calls: u32) -> bool {
+        (**self).take_calls(calls)
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
