@@ -12,20 +12,22 @@ use crate::exec;
 
 /// Whether this machine has apt.
 pub(crate) fn is_here() -> bool {
-    exec::exists("apt-get", "--version")
+    exec::exists("apt-get")
 }
 
-/// Installs packages, reading the machine's package lists anew where they do not know one.
+/// Makes sure that a program is here, from the package that brings it.
 ///
 /// # Errors
-/// Without apt or without root; the message names the command to run by hand.
-pub(crate) fn install(packages: &[&str]) -> Result<()> {
-    let names = packages.join(" ");
+/// Without apt or without root; the message says what to install.
+pub(crate) fn ensure(program: &str, package: &str) -> Result<()> {
+    if exec::exists(program) {
+        return Ok(());
+    }
     if !is_here() {
-        bail!("this machine has no apt-get: install {names} by its own means");
+        bail!("{program} is missing, and this machine has no apt-get: install it by other means");
     }
     if exec::output(Command::new("id").arg("-u"))?.trim() != "0" {
-        bail!("cannot install {names} without root: run `sudo apt-get install {names}`");
+        bail!("{program} is missing: run `sudo apt-get install {package}`");
     }
     let get = || {
         let mut command = Command::new("apt-get");
@@ -33,10 +35,14 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
         command
     };
     let install =
-        || exec::run(get().args(["install", "--yes", "--no-install-recommends"]).args(packages));
+        || exec::run(get().args(["install", "--yes", "--no-install-recommends", package]));
+    // The machine may have no package lists yet, or old ones.
     if install().is_err() {
         exec::run(get().arg("update"))?;
         install()?;
+    }
+    if !exec::exists(program) {
+        bail!("the package {package} is installed, but there is no {program} in PATH");
     }
     Ok(())
 }

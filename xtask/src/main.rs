@@ -5,6 +5,7 @@
 //! commands. [`setup`] installs what they need, and nothing else here installs anything.
 
 mod apt;
+mod bench;
 mod examples;
 mod exec;
 mod package_tests;
@@ -45,6 +46,12 @@ enum Task {
     Check,
     /// Install what the suites need and this machine lacks
     Setup,
+    /// Measure Larder beside its peers, and print a table
+    Bench {
+        /// What the program of `bench/` takes; `-- --help` lists it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -66,5 +73,6 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Test { suites, .. } => suites::run(&workspace, &suites),
         Task::Check => suites::check(&workspace),
         Task::Setup => setup::all(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Bench { arguments } => bench::run(&workspace, &arguments).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use tempfile::TempDir;
 
 use crate::{
+    examples::REDIS_URL,
     exec,
     redis::{self, free_port},
     summary::Tally,
@@ -136,6 +137,8 @@ fn server_answers(workspace: &Workspace, line: &Line) -> Result<()> {
         set(&mut arguments, "--redis", &redis.url());
     }
     let mut command = workspace.cargo();
+    // A reader's shell does not have it set.
+    command.env_remove(REDIS_URL);
     command.arg("run").args(of_cargo).arg("--").args(arguments).stdin(Stdio::null());
     for (name, value) in line.variables() {
         let value = if value.starts_with("redis://") { redis.url() } else { value.to_owned() };

@@ -12,17 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::{apt, exec};
-
-const PROGRAM: &str = "redis-server";
-
-/// Installs redis-server where there is none.
-pub(crate) fn ensure_installed() -> Result<()> {
-    if exec::exists(PROGRAM, "--version") {
-        return Ok(());
-    }
-    apt::install(&[PROGRAM])
-}
+/// Its name, and that of the package that brings it.
+pub(crate) const PROGRAM: &str = "redis-server";
 
 /// A running redis-server.
 pub(crate) struct Server {

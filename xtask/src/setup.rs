@@ -31,7 +31,7 @@ impl Need {
     pub(crate) fn ensure(self, workspace: &Workspace) -> Result<()> {
         match self {
             Self::WasmTarget => wasm_target::ensure(workspace),
-            Self::Redis => redis::ensure_installed(),
+            Self::Redis => apt::ensure(redis::PROGRAM, redis::PROGRAM),
             Self::NodePackages => node_packages(workspace),
         }
     }
@@ -51,12 +51,8 @@ fn node_packages(workspace: &Workspace) -> Result<()> {
     if !dir.join("package.json").exists() {
         return Ok(());
     }
-    // The first may bring the second.
-    for (program, package) in [("node", "nodejs"), ("npm", "npm")] {
-        if !exec::exists(program, "--version") {
-            apt::install(&[package])?;
-        }
-    }
+    apt::ensure("node", "nodejs")?;
+    apt::ensure("npm", "npm")?;
     let wanted = fs::read(dir.join("package-lock.json"))
         .context("tests/node has no package-lock.json: run `npm install` there")?;
     // What `npm ci` last installed from, kept beside what it installed.

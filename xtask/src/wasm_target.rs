@@ -41,7 +41,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     }
 
     println!("The standard library for {TARGET} is not installed.");
-    if exec::exists("rustup", "--version") {
+    if exec::exists("rustup") {
         let mut add = Command::new("rustup");
         add.args(["target", "add", TARGET]);
         match exec::run_within(&mut add, Duration::from_secs(300)) {
