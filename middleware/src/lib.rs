@@ -1,1 +1,25 @@
-//! Tower middleware of Larder over http types: the response cache. Native and wasm32.
+//! Tower middleware of Larder over [`http`] types, for axum, tonic, hyper and whatever else speaks
+//! [`tower`](https://docs.rs/tower). Native and wasm32.
+//!
+//! In the order a reader needs it:
+//!
+//! - [`ResponseCache`], the layer that answers GET and HEAD requests from a
+//!   [`Cache`](larder_core::Cache).
+//! - [`response_cache`], what it caches and what not, and the types behind the layer.
+//! - `policy` (not public): the rules of RFC 9111 as functions over request and response heads.
+//!
+//! # Metrics
+//!
+//! Through the [`metrics`] facade, bound to the recorder that is installed when the layer is
+//! created. Label `cache`: the name of the cache.
+//!
+//! | name | kind | labels | what |
+//! | --- | --- | --- | --- |
+//! | `larder_http_requests_total` | counter | `cache`, `result` | requests: `hit`, `miss`, `bypass`, as in `X-Cache` |
+//! | `larder_http_bypassed_total` | counter | `cache`, `reason` | requests that passed by the cache: `method`, `authorization`, `range`, `no_store`, `precondition`, `upgrade`, `content`, `key` |
+//! | `larder_http_not_stored_total` | counter | `cache`, `reason` | misses whose response was not stored: `status`, `set_cookie`, `no_store`, `private`, `no_cache`, `vary`, `trailers`, `stale`, `event_stream`, `too_large`, `length`, `layout`, `failed`, `abandoned` |
+
+mod policy;
+pub mod response_cache;
+
+pub use response_cache::ResponseCache;

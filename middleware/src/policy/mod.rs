@@ -1,0 +1,16 @@
+//! What HTTP says about caching: functions over the heads of requests and responses.
+//!
+//! No I/O, no clock and no storage: time is an argument, and the answer is a decision that names
+//! its reason. The layers act on it.
+
+mod age;
+mod cache_control;
+mod connection;
+mod request;
+mod response;
+mod vary;
+
+pub(crate) use connection::end_to_end;
+pub(crate) use request::{Bypass, RequestRules, Use, may_use};
+pub(crate) use response::{Keep, Refusal, declared_length, may_store};
+pub(crate) use vary::FieldNames;
