@@ -1,0 +1,184 @@
+//! Opening one connection: network, TLS, credentials, the ready check.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_core::{StoreError, StoreErrorKind};
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    PushKind, RedisConnectionInfo, RedisError,
+};
+use tokio::sync::Notify;
+
+use crate::config::{Config, Endpoint, Secret, problem};
+use crate::error::{Remedy, STORE, from_redis, remedy};
+
+/// What a failed attempt to connect is called in errors.
+const CONNECT: &str = "connect";
+
+/// How often a server that loads its data is asked again.
+const LOADING_POLL: Duration = Duration::from_millis(50);
+
+/// How soon an idle connection is probed by the operating system, so that routers do not forget
+/// it, and that a dead peer is noticed.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// How many requests may wait for the connection's writer before their callers wait themselves.
+const WRITER_QUEUE: usize = 1_024;
+
+/// Opens connections to one server.
+pub(crate) struct Connector {
+    client: Client,
+    address: Arc<str>,
+    client_name: Option<String>,
+    timeout: Duration,
+}
+
+/// A connection that a server's answer came through.
+pub(crate) struct Opened {
+    pub(crate) connection: MultiplexedConnection,
+    /// Told when the connection is lost.
+    pub(crate) lost: Arc<Notify>,
+}
+
+impl Connector {
+    /// Reads the certificates; connects to nothing.
+    pub(crate) fn new(config: &Config) -> Result<Self, StoreError> {
+        Ok(Self {
+            client: client(config)?,
+            address: config.target.address(),
+            client_name: config.client_name.clone(),
+            timeout: config.connect_timeout,
+        })
+    }
+
+    /// One attempt; `connected` is called between the handshake and the ready check.
+    pub(crate) async fn open(&self, connected: impl FnOnce()) -> Result<Opened, StoreError> {
+        let mut stage = Stage::Network;
+        let attempt = async {
+            let lost = Arc::new(Notify::new());
+            let mut connection = self
+                .client
+                .get_multiplexed_async_connection_with_config(&settings(&lost))
+                .await
+                .map_err(|error| from_redis(CONNECT, &self.address, &error))?;
+            stage = Stage::Ready(None);
+            connected();
+            self.introduce(&mut connection).await?;
+            while let Err(error) = ping(&mut connection).await {
+                match remedy(&error) {
+                    Remedy::Wait => stage = Stage::Ready(Some(error)),
+                    // It answers; whether this user may ask is another matter.
+                    Remedy::None if error.code() == Some("NOPERM") => break,
+                    _ => return Err(from_redis(CONNECT, &self.address, &error)),
+                }
+                tokio::time::sleep(LOADING_POLL).await;
+            }
+            Ok(Opened { connection, lost })
+        };
+        match tokio::time::timeout(self.timeout, attempt).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.too_late(&stage)),
+        }
+    }
+
+    /// Tells the server the connection's name. A server that does not take it is used all the
+    /// same.
+    async fn introduce(&self, connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
+        let Some(name) = &self.client_name else { return Ok(()) };
+        let mut command = redis::cmd("CLIENT");
+        match command.arg("SETNAME").arg(name).exec_async(connection).await {
+            Err(error) if remedy(&error) == Remedy::Reconnect => {
+                Err(from_redis(CONNECT, &self.address, &error))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "Redis did not take the connection's name");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn too_late(&self, stage: &Stage) -> StoreError {
+        let (address, timeout) = (&self.address, self.timeout);
+        let (what, source) = match stage {
+            Stage::Network => ("no connection".into(), None),
+            Stage::Ready(None) => ("no answer to PING".into(), None),
+            Stage::Ready(Some(error)) => (format!("not ready ({error})"), Some(error.clone())),
+        };
+        let detail = format!(
+            "{address}: {what} within {timeout:?} (see RedisStoreBuilder::connect_timeout)"
+        );
+        let error = StoreError::new(StoreErrorKind::Unavailable, STORE, CONNECT, detail);
+        match source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
+}
+
+/// How far an attempt came.
+enum Stage {
+    Network,
+    Ready(Option<RedisError>),
+}
+
+/// Whether the server answers on this connection.
+pub(crate) async fn ping(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    redis::cmd("PING").exec_async(connection).await
+}
+
+/// RESP3, because the library tells of a lost connection at once only there, and because RESP3
+/// carries what invalidation will need.
+fn settings(lost: &Arc<Notify>) -> AsyncConnectionConfig {
+    let lost = Arc::clone(lost);
+    AsyncConnectionConfig::new()
+        // Both are bounded by the callers, who know how much of their time is left.
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(WRITER_QUEUE)
+        .set_push_sender(move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                lost.notify_one();
+            }
+            Ok::<(), std::convert::Infallible>(())
+        })
+}
+
+fn client(config: &Config) -> Result<Client, StoreError> {
+    let target = &config.target;
+    let mut login = RedisConnectionInfo::default()
+        .set_db(i64::from(target.database))
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_lib_name("larder", env!("CARGO_PKG_VERSION"));
+    if let Some(user) = &target.user {
+        login = login.set_username(user);
+    }
+    if let Some(password) = target.password.as_ref().map(Secret::expose) {
+        login = login.set_password(password);
+    }
+    let address = match &target.endpoint {
+        Endpoint::Unix(path) => ConnectionAddr::Unix(path.clone()),
+        Endpoint::Tcp { host, port } if target.tls => ConnectionAddr::TcpTls {
+            host: host.clone(),
+            port: *port,
+            insecure: false,
+            tls_params: None,
+        },
+        Endpoint::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
+    };
+    // Requests are small and written whole: Nagle's algorithm would only delay them.
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
+    let unusable = |error: RedisError| problem(error.to_string());
+    let info = address.into_connection_info().map_err(unusable)?;
+    let info = info.set_redis_settings(login).set_tcp_settings(tcp);
+    #[cfg(feature = "tls")]
+    if target.tls {
+        return crate::tls::client(info, &config.tls_files);
+    }
+    Client::open(info).map_err(unusable)
+}

@@ -1,0 +1,68 @@
+//! Larder on Redis and Valkey: the store, over one multiplexed connection.
+//!
+//! In the order a reader needs it:
+//!
+//! - [`RedisStore`], the [`Store`](larder_core::Store): what it sends, and what it does when Redis
+//!   is down.
+//! - [`RedisStoreBuilder`], its settings and their defaults.
+//! - [`ConnectionEvent`], what happens to the connection; [`BreakerState`], whether calls go
+//!   through.
+//!
+//! ```no_run
+//! use larder_core::{Cache, minutes};
+//! use larder_redis::RedisStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = RedisStore::connect("redis://127.0.0.1/").await?;
+//! let cache = Cache::builder(store).namespace("app").ttl(minutes(5)).build()?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Metrics
+//!
+//! Through the [`metrics`] facade, each with the label `address` (see [`RedisStore::address`]).
+//! Install the recorder before the first store is made.
+//!
+//! | name | kind | what |
+//! | --- | --- | --- |
+//! | `larder_redis_connections_total` | counter | connections that became ready |
+//! | `larder_redis_connection_errors_total` | counter | attempts to connect that failed |
+//! | `larder_redis_disconnections_total` | counter | connections that ended |
+//! | `larder_redis_connected` | gauge | 1 while a connection stands, else 0 |
+//! | `larder_redis_retries_total` | counter | requests that were tried again |
+//! | `larder_redis_breaker_state` | gauge | 0 closed, 1 half-open, 2 open |
+//! | `larder_redis_breaker_refusals_total` | counter | calls that the circuit breaker refused |
+//! | `larder_redis_overload_refusals_total` | counter | calls beyond `max_outstanding` |
+//! | `larder_redis_gathered_reads_total` | counter | reads that went out in an `MGET` |
+//! | `larder_redis_gather_batch_keys` | histogram | keys in each of them |
+//!
+//! # Features
+//!
+//! - `tls` (default): `rediss://`, by rustls with the ring provider and Mozilla's authorities.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod backoff;
+mod breaker;
+mod builder;
+mod client;
+mod config;
+mod connect;
+mod error;
+mod events;
+mod gate;
+mod gather;
+mod link;
+mod meter;
+mod outstanding;
+mod scan;
+mod store;
+#[cfg(feature = "tls")]
+mod tls;
+mod ttl;
+mod url;
+
+pub use builder::RedisStoreBuilder;
+pub use events::ConnectionEvent;
+pub use gate::BreakerState;
+pub use store::RedisStore;

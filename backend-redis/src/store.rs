@@ -1,0 +1,443 @@
+//! The port, in Redis' commands.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use larder_core::{
+    Capabilities, Consistency, Cursor, Glob, PutEntry, Runtime, ScanPage, Store, StoreError,
+    StoreErrorKind, SystemRuntime,
+};
+use redis::{Cmd, Pipeline, Value};
+
+use crate::builder::RedisStoreBuilder;
+use crate::client::Client;
+use crate::config::Config;
+use crate::connect::Connector;
+use crate::error::STORE;
+use crate::events::Listener;
+use crate::gate::{BreakerState, Gate};
+use crate::gather::{self, Gather};
+use crate::link::Link;
+use crate::meter::Meter;
+use crate::outstanding::{Entered, Outstanding};
+use crate::{scan, ttl};
+
+/// The most keys in one command of the many-forms, which bounds how long Redis is held up by it.
+const KEYS_PER_COMMAND: usize = 512;
+/// The most bytes of values in one pipeline, unless a single value has more.
+const BYTES_PER_PIPELINE: usize = 4 << 20;
+
+/// A [`Store`] on Redis 6 or newer, or Valkey, over one multiplexed connection.
+///
+/// Clones share the connection; it is dropped with the last of them, or by
+/// [`close`](Store::close).
+///
+/// | method | commands |
+/// | --- | --- |
+/// | `get` | `GET`, or a place in an `MGET`, see below |
+/// | `get_many` | `MGET`, 512 keys each |
+/// | `put` | `SETEX` where the time to live is whole seconds, otherwise `PSETEX` |
+/// | `put_many` | the same, pipelined: up to 512 entries or 4 MiB each |
+/// | `remove`, `remove_many` | `UNLINK`, 512 keys each |
+/// | `contains` | `EXISTS` |
+/// | `time_to_live` | `PTTL` |
+/// | `scan` | `SCAN … MATCH … COUNT 512`; never `KEYS` |
+/// | `ready` | `PING` |
+///
+/// A time to live is rounded up to whole milliseconds, and is at most 100 years.
+///
+/// # When Redis is down
+///
+/// A call waits for a connection, and is tried again on a new one, up to
+/// [`max_retries`](RedisStoreBuilder::max_retries) times and within the
+/// [`command_timeout`](RedisStoreBuilder::command_timeout). After some failures in a row the
+/// [`circuit_breaker`](RedisStoreBuilder::circuit_breaker) opens, and calls fail at once. The
+/// connection is made again in the background, and calls succeed as soon as it stands.
+///
+/// A `put` that timed out may still reach Redis later.
+///
+/// # Gathered reads
+///
+/// While few reads are on their way each goes out at once, as a `GET`. Beyond eight they are
+/// gathered into `MGET`s of up to 128 keys, of which two may be on their way: no read waits for a
+/// timer, and a busy store does several times the reads. A read sees every write that was
+/// acknowledged before it began. A key of another type is an error alone and a miss in an `MGET`.
+///
+/// # Example
+///
+/// ```no_run
+/// use larder_core::{Store, seconds};
+/// use larder_redis::RedisStore;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), larder_core::StoreError> {
+/// let store = RedisStore::connect("redis://127.0.0.1:6379/0").await?;
+/// store.put("app:user:42", "Zoë".into(), seconds(300)).await?;
+/// assert_eq!(store.get("app:user:42").await?.as_deref(), Some("Zoë".as_bytes()));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct RedisStore(Arc<Inner>);
+
+struct Inner {
+    client: Arc<Client>,
+    gather: Option<Arc<Gather>>,
+    calls: Outstanding,
+    capabilities: Capabilities,
+    runtime: Arc<SystemRuntime>,
+    config: Config,
+}
+
+impl RedisStore {
+    /// Connects to the Redis at `url`, with the builder's defaults, and waits until it is ready.
+    ///
+    /// See [`RedisStoreBuilder::url`] for URLs.
+    ///
+    /// # Errors
+    ///
+    /// A URL that cannot work, or why the attempt failed; there is only one.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), larder_core::StoreError> {
+    /// let store = larder_redis::RedisStore::connect("redis://127.0.0.1/").await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self, StoreError> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// A store on the Redis at `url`, with the builder's defaults, that connects when it is first
+    /// used: for a program that is to start without its Redis.
+    ///
+    /// See [`RedisStoreBuilder::url`] for URLs.
+    ///
+    /// # Errors
+    ///
+    /// A URL that cannot work.
+    ///
+    /// ```
+    /// # fn run() -> Result<(), larder_core::StoreError> {
+    /// let store = larder_redis::RedisStore::lazy("redis://127.0.0.1/")?;
+    /// assert!(!store.is_connected());
+    /// # Ok(()) }
+    /// # run().unwrap();
+    /// ```
+    pub fn lazy(url: impl AsRef<str>) -> Result<Self, StoreError> {
+        Self::builder().url(url).lazy()
+    }
+
+    /// Sets up a store in detail.
+    pub fn builder() -> RedisStoreBuilder {
+        RedisStoreBuilder::new()
+    }
+
+    /// Where the store connects to, as a URL without user and password.
+    ///
+    /// ```
+    /// # use larder_redis::RedisStore;
+    /// let store = RedisStore::lazy("redis://me:secret@cache.internal/2").unwrap();
+    /// assert_eq!(store.address(), "redis://cache.internal:6379/2");
+    /// ```
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.0.client.address
+    }
+
+    /// Whether a connection to a ready server stands.
+    ///
+    /// ```
+    /// # fn report(store: &larder_redis::RedisStore) {
+    /// println!("Redis: {}", if store.is_connected() { "connected" } else { "not connected" });
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.0.client.link.is_live()
+    }
+
+    /// What the circuit breaker does with calls now.
+    ///
+    /// ```
+    /// # fn report(store: &larder_redis::RedisStore) {
+    /// let degraded = store.breaker_state() != larder_redis::BreakerState::Closed;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn breaker_state(&self) -> BreakerState {
+        self.0.client.gate.state()
+    }
+
+    pub(crate) fn new(config: Config, listener: Listener) -> Result<Self, StoreError> {
+        let connector = Connector::new(&config)?;
+        let address = config.target.address();
+        let meter = Meter::new(&address);
+        let gate = Arc::new(Gate::new(config.breaker, meter.clone()));
+        let link = Link::new(connector, &config, Arc::clone(&gate), listener, meter.clone());
+        let client = Arc::new(Client {
+            link,
+            gate,
+            address,
+            timeout: config.command_timeout,
+            max_retries: config.max_retries,
+            backoff: config.backoff,
+            meter: meter.clone(),
+        });
+        let gather = config.gather.then(|| Arc::new(Gather::new(Arc::clone(&client))));
+        let calls = Outstanding::new(config.max_outstanding, meter);
+        let capabilities = Capabilities::new(Consistency::Strong)
+            .max_key_bytes(config.max_key_bytes)
+            .max_value_bytes(config.max_value_bytes);
+        let runtime = Arc::new(SystemRuntime::default());
+        Ok(Self(Arc::new(Inner { client, gather, calls, capabilities, runtime, config })))
+    }
+
+    /// Waits for the first attempt to connect, and for no other.
+    pub(crate) async fn first_connection(&self) -> Result<(), StoreError> {
+        match self.0.client.link.live("connect", &mut 1).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.0.client.link.close().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn enter(&self, operation: &'static str) -> Result<Entered<'_>, StoreError> {
+        self.calls.enter(operation)
+    }
+
+    fn check_key(&self, operation: &'static str, key: &str) -> Result<(), StoreError> {
+        let (bytes, max) = (key.len(), self.config.max_key_bytes);
+        if bytes <= max {
+            return Ok(());
+        }
+        let start: String = key.chars().take(40).collect();
+        let detail = format!(
+            "the key {start:?}… has {bytes} bytes, {max} are allowed (see \
+             RedisStoreBuilder::max_key_bytes)"
+        );
+        Err(StoreError::new(StoreErrorKind::TooLarge, STORE, operation, detail))
+    }
+
+    fn check_entry(
+        &self,
+        operation: &'static str,
+        key: &str,
+        value: &[u8],
+    ) -> Result<(), StoreError> {
+        self.check_key(operation, key)?;
+        let (bytes, max) = (value.len(), self.config.max_value_bytes);
+        if bytes <= max {
+            return Ok(());
+        }
+        let detail = format!(
+            "the value for {key:?} has {bytes} bytes, {max} are allowed (see \
+             RedisStoreBuilder::max_value_bytes)"
+        );
+        Err(StoreError::new(StoreErrorKind::TooLarge, STORE, operation, detail))
+    }
+
+    /// One command about one key.
+    async fn about(
+        &self,
+        operation: &'static str,
+        name: &'static str,
+        key: &str,
+    ) -> Result<i64, StoreError> {
+        let _call = self.enter(operation)?;
+        self.check_key(operation, key)?;
+        let command = on_keys(name, &[key]);
+        let reply = self.client.call(operation, &command, self.client.deadline()).await?;
+        self.client.integer(operation, &reply)
+    }
+}
+
+fn on_keys(name: &'static str, keys: &[&str]) -> Cmd {
+    let bytes = keys.iter().map(|key| key.len()).sum::<usize>();
+    let mut command = Cmd::with_capacity(1 + keys.len(), name.len() + bytes);
+    command.arg(name).arg(keys);
+    command
+}
+
+/// How many of the first `entries` go into one pipeline; at least one.
+fn pipeline_length(entries: &[PutEntry<'_>]) -> usize {
+    let mut bytes = 0;
+    entries
+        .iter()
+        .take(KEYS_PER_COMMAND)
+        .take_while(|entry| {
+            let first = bytes == 0;
+            bytes += entry.key.len() + entry.value.len();
+            first || bytes <= BYTES_PER_PIPELINE
+        })
+        .count()
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    fn name(&self) -> &'static str {
+        STORE
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.0.capabilities
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        Arc::clone(&self.0.runtime) as Arc<dyn Runtime>
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let inner = &*self.0;
+        let _call = inner.enter("get")?;
+        inner.check_key("get", key)?;
+        let deadline = inner.client.deadline();
+        match &inner.gather {
+            Some(gather) => gather.get(key, deadline).await,
+            None => gather::get(&inner.client, key, deadline).await,
+        }
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        const OPERATION: &str = "get_many";
+        let inner = &*self.0;
+        let _call = inner.enter(OPERATION)?;
+        keys.iter().try_for_each(|key| inner.check_key(OPERATION, key))?;
+        let deadline = inner.client.deadline();
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_PER_COMMAND) {
+            let reply = inner.client.call(OPERATION, &on_keys("MGET", keys), deadline).await?;
+            match reply {
+                Value::Array(values) if values.len() == keys.len() => {
+                    for value in values {
+                        found.push(inner.client.bytes(OPERATION, value)?);
+                    }
+                }
+                other => return Err(inner.client.unexpected(OPERATION, &other)),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
+        const OPERATION: &str = "put";
+        let inner = &*self.0;
+        let _call = inner.enter(OPERATION)?;
+        inner.check_entry(OPERATION, key, &value)?;
+        let command = ttl::set(key, &value, ttl);
+        match inner.client.call(OPERATION, &command, inner.client.deadline()).await? {
+            Value::Okay => Ok(()),
+            other => Err(inner.client.unexpected(OPERATION, &other)),
+        }
+    }
+
+    async fn put_many(&self, entries: &[PutEntry<'_>]) -> Result<(), StoreError> {
+        const OPERATION: &str = "put_many";
+        let inner = &*self.0;
+        let _call = inner.enter(OPERATION)?;
+        for entry in entries {
+            inner.check_entry(OPERATION, entry.key, &entry.value)?;
+        }
+        let deadline = inner.client.deadline();
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(pipeline_length(rest));
+            rest = later;
+            let mut pipeline = Pipeline::with_capacity(now.len());
+            for entry in now {
+                pipeline.add_command(ttl::set(entry.key, &entry.value, entry.ttl));
+            }
+            let replies = inner.client.call(OPERATION, &pipeline, deadline).await?;
+            if let Some(other) = replies.iter().find(|reply| **reply != Value::Okay) {
+                return Err(inner.client.unexpected(OPERATION, other));
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.0.about("remove", "UNLINK", key).await? > 0)
+    }
+
+    async fn remove_many(&self, keys: &[&str]) -> Result<u64, StoreError> {
+        const OPERATION: &str = "remove_many";
+        let inner = &*self.0;
+        let _call = inner.enter(OPERATION)?;
+        keys.iter().try_for_each(|key| inner.check_key(OPERATION, key))?;
+        let deadline = inner.client.deadline();
+        let mut removed = 0;
+        for keys in keys.chunks(KEYS_PER_COMMAND) {
+            let reply = inner.client.call(OPERATION, &on_keys("UNLINK", keys), deadline).await?;
+            let count = inner.client.integer(OPERATION, &reply)?;
+            removed += u64::try_from(count).unwrap_or(0);
+        }
+        Ok(removed)
+    }
+
+    async fn contains(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.0.about("contains", "EXISTS", key).await? > 0)
+    }
+
+    async fn time_to_live(&self, key: &str) -> Result<Option<Duration>, StoreError> {
+        Ok(ttl::from_pttl(self.0.about("time_to_live", "PTTL", key).await?))
+    }
+
+    async fn scan(&self, pattern: &Glob, cursor: Option<Cursor>) -> Result<ScanPage, StoreError> {
+        let inner = &*self.0;
+        let _call = inner.enter(scan::OPERATION)?;
+        inner.check_key(scan::OPERATION, pattern.as_str())?;
+        let command = scan::command(pattern, cursor.as_ref())?;
+        let reply = inner.client.call(scan::OPERATION, &command, inner.client.deadline()).await?;
+        scan::page(reply).map_err(|reply| inner.client.unexpected(scan::OPERATION, &reply))
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        let _call = inner.enter("ready")?;
+        let command = redis::cmd("PING");
+        inner.client.call("ready", &command, inner.client.deadline()).await.map(drop)
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        let patience = inner.config.command_timeout;
+        let left = inner.calls.close(patience).await;
+        inner.client.link.close().await;
+        if left == 0 {
+            return Ok(());
+        }
+        let detail = format!("{left} calls did not end within {patience:?} and were cut off");
+        Err(StoreError::new(StoreErrorKind::Timeout, STORE, "close", detail))
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("address", &self.address())
+            .field("connected", &self.is_connected())
+            .field("breaker", &self.breaker_state())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipeline_is_bounded_by_entries_and_by_bytes() {
+        let entries = |count: usize, bytes: usize| {
+            let value = Bytes::from(vec![0; bytes]);
+            vec![PutEntry { key: "k", value, ttl: Duration::from_secs(1) }; count]
+        };
+        assert_eq!(pipeline_length(&entries(3, 10)), 3);
+        assert_eq!(pipeline_length(&entries(600, 10)), KEYS_PER_COMMAND);
+        assert_eq!(pipeline_length(&entries(9, 1 << 20)), 3);
+        assert_eq!(pipeline_length(&entries(2, 5 << 20)), 1);
+    }
+}
