@@ -1,1 +1,6 @@
-//! Benches of Larder, beside its peers.
+//! What the comparisons (`cargo xtask bench`) and the criterion benches (`cargo bench -p
+//! larder-bench`) have in common.
+//!
+//! - [`workload`]: keys, values, and the order in which keys are asked for.
+
+pub mod workload;

@@ -1,0 +1,173 @@
+//! Requests a second of an axum server: bare, and behind the response cache.
+
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use bytes::Bytes;
+use clap::ValueEnum;
+use larder_core::{Cache, MemoryStore, minutes};
+use larder_http::ResponseCache;
+use larder_redis::RedisStore;
+
+use crate::Effort;
+use crate::rounds::{self, Turn};
+use crate::servers::{Core, Process, Redis, on_core};
+use crate::table::{Figures, Goal, Row};
+
+const TARGET: &str = "/api/v1/products?page=1&limit=20";
+const CONNECTIONS: &str = "64";
+
+/// What stands before the handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Front {
+    Bare,
+    Memory,
+    Redis,
+}
+
+/// Serves the handler until the process is ended, and says on which port.
+pub(crate) fn serve(front: Front, redis: Option<&str>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let body = Bytes::from(page());
+        let handler = get(move || {
+            let body = body.clone();
+            async move { ([(CONTENT_TYPE, "application/json")], body) }
+        });
+        let mut app = Router::new().route("/api/v1/products", handler);
+        let cache = match front {
+            Front::Bare => None,
+            Front::Memory => Some(Cache::builder(MemoryStore::new())),
+            Front::Redis => {
+                let url = redis.context("--redis is missing")?;
+                Some(Cache::builder(RedisStore::connect(url).await?))
+            }
+        };
+        if let Some(cache) = cache {
+            let cache = cache.namespace("http").build()?;
+            app = app.layer(ResponseCache::new(cache).ttl(minutes(10)));
+        }
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        println!("{}", listener.local_addr()?.port());
+        axum::serve(listener, app).await?;
+        Ok(())
+    })
+}
+
+/// About 1 KB of JSON: ten products.
+fn page() -> String {
+    let products: Vec<String> = (1..=10)
+        .map(|id| {
+            format!(
+                r#"{{"id":{id},"name":"Product number {id}","category":"kitchen","price_cents":{},"rating":4.5,"in_stock":true}}"#,
+                1_000 + id
+            )
+        })
+        .collect();
+    format!(r#"{{"page":1,"limit":20,"products":[{}]}}"#, products.join(","))
+}
+
+pub(crate) fn compare(effort: Effort, mut row: impl FnMut(Row)) -> Result<()> {
+    let redis = Redis::start(Some(Core::Client))?;
+    let bare = Server::start(Front::Bare, None)?;
+    let memory = Server::start(Front::Memory, None)?;
+    let through_redis = Server::start(Front::Redis, Some(&redis.url()))?;
+    let contestants: Vec<Turn<'_>> = [&memory, &through_redis, &bare]
+        .into_iter()
+        .map(|server| Box::new(|| server.requests_per_second(effort.wrk)) as Turn<'_>)
+        .collect();
+    let results = rounds::play(effort.rounds, contestants)?;
+    for (who, name, goal) in [(0, "memory", 0.85), (1, "Redis", 0.5)] {
+        row(Row {
+            what: format!("HTTP, response cache hit, {name}"),
+            peer: "bare axum handler",
+            figures: Figures::Rate {
+                ours: results.median(who),
+                peers: results.median(2),
+                ratio: results.ratio(who, 2),
+            },
+            goal: Goal::AtLeast(goal),
+        });
+    }
+    Ok(())
+}
+
+/// This program, as a server on a core of its own.
+struct Server {
+    port: u16,
+    front: Front,
+    _process: Process,
+}
+
+impl Server {
+    fn start(front: Front, redis: Option<&str>) -> Result<Self> {
+        let program = env::current_exe()?;
+        let program = program.to_str().context("this program's path is not UTF-8")?;
+        let name = front.to_possible_value().context("every front has a name")?;
+        let mut command = on_core(Core::Server, program);
+        command.args(["serve", name.get_name()]);
+        if let Some(url) = redis {
+            command.args(["--redis", url]);
+        }
+        let mut process = Process(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
+        let stdout = process.0.stdout.take().context("the server has no output")?;
+        let mut port = String::new();
+        BufReader::new(stdout).read_line(&mut port)?;
+        let port = port.trim().parse().context("the server did not start")?;
+        let server = Self { port, front, _process: process };
+        server.head()?;
+        Ok(server)
+    }
+
+    fn requests_per_second(&self, length: Duration) -> Result<f64> {
+        let mut wrk = on_core(Core::Client, "wrk");
+        wrk.args(["--threads", "1", "--connections", CONNECTIONS, "--duration"])
+            .arg(format!("{}s", length.as_secs().max(1)))
+            .arg(format!("http://127.0.0.1:{}{TARGET}", self.port));
+        let output = wrk.output().context("cannot start wrk; `cargo xtask bench` installs it")?;
+        let report = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "wrk failed: {report}");
+        for trouble in ["Non-2xx", "Socket errors"] {
+            ensure!(!report.contains(trouble), "wrk saw failures: {report}");
+        }
+        self.expect_front()?;
+        let rate = report
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Requests/sec:"))
+            .context("wrk did not report a rate")?;
+        Ok(rate.trim().parse()?)
+    }
+
+    /// A layer that lets everything through would be fast as well.
+    fn expect_front(&self) -> Result<()> {
+        let head = self.head()?.to_ascii_lowercase();
+        let hit = head.contains("x-cache: hit");
+        if hit == (self.front == Front::Bare) {
+            bail!("the server with {:?} answered with:\n{head}", self.front);
+        }
+        Ok(())
+    }
+
+    /// The head of an answer.
+    fn head(&self) -> Result<String> {
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(
+            connection,
+            "GET {TARGET} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n",
+            self.port
+        )?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        let (head, _) = answer.split_once("\r\n\r\n").context("an answer without an end")?;
+        ensure!(head.starts_with("HTTP/1.1 200"), "the server answered with:\n{head}");
+        Ok(head.to_owned())
+    }
+}

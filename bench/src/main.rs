@@ -1,0 +1,137 @@
+//! Larder beside its peers, as a table: `cargo xtask bench`, or `cargo run --release -p
+//! larder-bench` where redis-server and wrk are installed.
+//!
+//! - [`memory`], [`redis_reads`], [`loads`], [`http`]: what is compared.
+//! - [`rounds`]: how; [`table`]: how it is printed; [`servers`]: the programs beside this one.
+
+mod http;
+mod loads;
+mod memory;
+mod redis_reads;
+mod rounds;
+mod servers;
+mod table;
+
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::http::Front;
+use crate::servers::{Redis, can_pin, version};
+use crate::table::{HEAD, Row};
+
+#[derive(Parser)]
+#[command(about = "Larder beside its peers, as a table", bin_name = "larder-bench")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Option<Task>,
+    /// Fewer and shorter rounds: the figures are coarse
+    #[arg(long)]
+    quick: bool,
+    /// Only these comparisons
+    #[arg(value_enum)]
+    only: Vec<Comparison>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Serve what the HTTP comparison asks for
+    #[command(hide = true)]
+    Serve {
+        front: Front,
+        #[arg(long)]
+        redis: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Comparison {
+    /// A hit in memory
+    Memory,
+    /// A typed read through Redis
+    Redis,
+    /// Loads of one cold key
+    Loads,
+    /// Requests a second behind the response cache
+    Http,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    rounds: usize,
+    /// Reads of a thread in a turn.
+    reads: usize,
+    /// How long a turn through Redis takes.
+    turn: Duration,
+    /// How long a turn of wrk takes, in whole seconds.
+    wrk: Duration,
+}
+
+impl Effort {
+    const FULL: Self = Self {
+        rounds: 5,
+        reads: 1_000_000,
+        turn: Duration::from_secs(1),
+        wrk: Duration::from_secs(3),
+    };
+    const QUICK: Self = Self {
+        rounds: 3,
+        reads: 300_000,
+        turn: Duration::from_millis(300),
+        wrk: Duration::from_secs(1),
+    };
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(Task::Serve { front, redis }) = &arguments.task {
+        return http::serve(*front, redis.as_deref());
+    }
+    let effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
+    let wanted = |comparison| arguments.only.is_empty() || arguments.only.contains(&comparison);
+    print_machine(effort);
+    println!("{HEAD}");
+    let print = |row: Row| println!("{row}");
+    if wanted(Comparison::Memory) {
+        memory::compare(effort, print)?;
+    }
+    if wanted(Comparison::Redis) || wanted(Comparison::Loads) {
+        let redis = Redis::start(None)?;
+        if wanted(Comparison::Redis) {
+            redis_reads::compare(effort, &redis, print)?;
+        }
+        if wanted(Comparison::Loads) {
+            loads::count(effort, &redis, print)?;
+        }
+    }
+    if wanted(Comparison::Http) {
+        http::compare(effort, print)?;
+    }
+    Ok(())
+}
+
+fn print_machine(effort: Effort) {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let redis = version("redis-server", "--version").unwrap_or_default();
+    let redis = redis.split("v=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let pinned = if can_pin() { "each on a core of its own" } else { "not pinned to cores" };
+    println!(
+        "{cores} cores, Redis {}, HTTP server and client {pinned}; medians of {} interleaved \
+         rounds.\n",
+        redis.unwrap_or("of an unknown version"),
+        effort.rounds,
+    );
+}
