@@ -7,6 +7,10 @@
 //! A flight goes on after it has published, until its write to the store has ended. In that time
 //! newcomers still find its value here, and an invalidation waits for the write, so that it can
 //! remove what was written. A flight that was superseded before its write never writes.
+//!
+//! Before it loads, a leader may look into the store once more. What it sees there may be removed
+//! before it can tell; so when an invalidation has done its work, it takes such looks out of the
+//! reach of those who come later.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -60,6 +64,8 @@ pub(crate) struct Flight {
 #[derive(Default)]
 struct State {
     outcome: Option<AnyOutcome>,
+    /// The leader loads. Before that it may look into the store, and publish what it finds there.
+    loading: bool,
     superseded: bool,
     writing: bool,
     ended: bool,
@@ -71,6 +77,17 @@ struct State {
 /// between, the store may hold the key by now and is read again before it is loaded again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark(u64);
+
+/// Who claims a key, and what would serve it.
+pub(crate) struct Claimer {
+    /// What it wants to find.
+    pub(crate) kind: TypeId,
+    /// Whether the knowledge that there is no value is an answer.
+    pub(crate) takes_absence: bool,
+    pub(crate) now: Timestamp,
+    /// How old a flight may be that has published nothing.
+    pub(crate) patience: Duration,
+}
 
 pub(crate) enum Claimed {
     Lead {
@@ -95,6 +112,12 @@ impl Flights {
         &self.shards[index]
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        let count = |shard: &Shard| lock(&shard.flights).values().map(Vec::len).sum::<usize>();
+        self.shards.iter().map(count).sum()
+    }
+
     pub(crate) fn mark(&self, key: &str) -> Mark {
         Mark(self.shard(key).ended.load(Ordering::Acquire))
     }
@@ -102,26 +125,18 @@ impl Flights {
     /// Leads the key, or follows the one who does.
     ///
     /// A flight that was superseded is not followed: what it loads is older than the invalidation.
-    /// Neither is one that is older than `patience`, as its leader is gone without a trace.
-    pub(crate) fn claim(
-        self: &Arc<Self>,
-        key: &str,
-        kind: TypeId,
-        mark: Mark,
-        now: Timestamp,
-        patience: Duration,
-        may_follow: bool,
-    ) -> Claimed {
+    /// Neither is one that is older than the claimer's patience, as its leader is gone without a
+    /// trace.
+    pub(crate) fn claim(self: &Arc<Self>, key: &str, mark: Mark, claimer: &Claimer) -> Claimed {
         let shard = self.shard(key);
         let mut flights = lock(&shard.flights);
-        if may_follow
-            && let Some(others) = flights.get(key)
-            && let Some(flight) =
-                others.iter().find(|flight| flight.can_be_followed(kind, now, patience))
+        if let Some(others) = flights.get(key)
+            && let Some(flight) = others.iter().find(|flight| flight.serves(claimer))
         {
-            return Claimed::Follow(Follow { flight: Arc::clone(flight), patience });
+            let flight = Arc::clone(flight);
+            return Claimed::Follow(Follow { flight, patience: claimer.patience });
         }
-        let lead = self.begin(&mut flights, key, kind, now);
+        let lead = self.begin(&mut flights, key, claimer.kind, claimer.now);
         let recheck = shard.ended.load(Ordering::Acquire) != mark.0;
         Claimed::Lead { lead, recheck }
     }
@@ -143,33 +158,33 @@ impl Flights {
         let flight =
             Arc::new(Flight { kind, started: now, state: Mutex::default(), changed: Event::new() });
         flights.entry(Arc::clone(&key)).or_default().push(Arc::clone(&flight));
-        Lead { flights: Arc::clone(self), key, flight }
+        Lead { flights: Arc::clone(self), key, flight, load_started: now }
     }
 
-    /// Makes every load of `key` that is under way worthless to the store, and waits for the
-    /// writes among them. What is removed from the store after this stays removed.
-    pub(crate) async fn supersede(&self, key: &str, runtime: &dyn Runtime) {
-        let found = lock(&self.shard(key).flights).get(key).cloned().unwrap_or_default();
-        supersede(found, runtime).await;
+    /// The flights of `keys`.
+    pub(crate) fn of<K: AsRef<str>>(&self, keys: &[K]) -> Vec<Arc<Flight>> {
+        let mut found = Vec::new();
+        for key in keys.iter().map(AsRef::as_ref) {
+            found.extend(lock(&self.shard(key).flights).get(key).into_iter().flatten().cloned());
+        }
+        found
     }
 
-    /// [`supersede`](Self::supersede) for every key that `matches`.
-    pub(crate) async fn supersede_matching(
-        &self,
-        matches: impl Fn(&str) -> bool,
-        runtime: &dyn Runtime,
-    ) {
+    /// The flights of every key that `matches`.
+    pub(crate) fn matching(&self, matches: impl Fn(&str) -> bool) -> Vec<Arc<Flight>> {
         let mut found = Vec::new();
         for shard in &self.shards {
             let flights = lock(&shard.flights);
             let matching = flights.iter().filter(|(key, _)| matches(key));
             found.extend(matching.flat_map(|(_, flights)| flights.iter().cloned()));
         }
-        supersede(found, runtime).await;
+        found
     }
 }
 
-async fn supersede(mut flights: Vec<Arc<Flight>>, runtime: &dyn Runtime) {
+/// Makes loads that are under way worthless to the store, and waits for the writes among them.
+/// What is removed from the store after this stays removed.
+pub(crate) async fn supersede(mut flights: Vec<Arc<Flight>>, runtime: &dyn Runtime) {
     flights.retain(|flight| {
         let mut state = lock(&flight.state);
         state.superseded = true;
@@ -180,15 +195,28 @@ async fn supersede(mut flights: Vec<Arc<Flight>>, runtime: &dyn Runtime) {
     }
 }
 
+/// To be called when the store has done what an invalidation asked of it, with the flights of that
+/// moment: what their leaders may have seen in the store before is not for those who come later.
+pub(crate) fn discredit(flights: Vec<Arc<Flight>>) {
+    for flight in flights {
+        let mut state = lock(&flight.state);
+        state.superseded |= !state.loading;
+    }
+}
+
 impl Flight {
-    fn can_be_followed(&self, kind: TypeId, now: Timestamp, patience: Duration) -> bool {
-        if self.kind != kind {
+    fn serves(&self, claimer: &Claimer) -> bool {
+        if self.kind != claimer.kind {
             return false;
         }
         let state = lock(&self.state);
         !state.superseded
             && !state.ended
-            && (state.outcome.is_some() || now < self.started + patience)
+            && match &state.outcome {
+                None => claimer.now < self.started + claimer.patience,
+                Some(Ok(None)) => claimer.takes_absence,
+                Some(_) => true,
+            }
     }
 
     async fn wait_until<R>(&self, runtime: &dyn Runtime, look: impl Fn(&State) -> Option<R>) -> R {
@@ -220,6 +248,7 @@ pub(crate) struct Lead {
     flights: Arc<Flights>,
     key: Arc<str>,
     flight: Arc<Flight>,
+    load_started: Timestamp,
 }
 
 impl Lead {
@@ -227,9 +256,15 @@ impl Lead {
         &self.key
     }
 
+    /// Says that the leader has looked into the store in vain and begins to load.
+    pub(crate) fn begin_load(&mut self, now: Timestamp) {
+        self.load_started = now;
+        lock(&self.flight.state).loading = true;
+    }
+
     /// When the load began, which is when the life of its value begins.
-    pub(crate) fn started(&self) -> Timestamp {
-        self.flight.started
+    pub(crate) fn load_started(&self) -> Timestamp {
+        self.load_started
     }
 
     /// Hands the outcome to the followers, and to those who come before the flight has ended.

@@ -151,7 +151,12 @@ fn parse_class(rest: &mut std::str::Chars<'_>) -> Token {
     while let Some(c) = rest.next() {
         let low = match c {
             ']' => break,
-            '\\' => rest.next().unwrap_or('\\'),
+            '\\' => {
+                // An escaped character stands for itself and begins no range.
+                let literal = rest.next().unwrap_or('\\');
+                ranges.push((literal, literal));
+                continue;
+            }
             c => c,
         };
         let mut ahead = rest.clone();
@@ -239,6 +244,12 @@ mod tests {
             ("[]", "a", false),
             ("[^]", "a", true),
             (r"[\]]", "]", true),
+            (r"[\a-c]", "b", false),
+            (r"[\a-c]", "-", true),
+            (r"[a-\]]", "^]", true),
+            ("[a-]", "b", false),
+            ("[a-]]", "b", false),
+            ("[a-", "-", true),
             ("a\\", "a\\", true),
             ("é?", "éü", true),
         ] {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! offset  size  field
-//!      0     1  0xCA, which begins no JSON text and no UTF-8 text
-//!      1     1  version: 1
+//!      0     1  0xCA, which begins no JSON text
+//!      1     1  version: 1; below 0x80, so that no UTF-8 text begins with both
 //!      2     1  codec
 //!      3     1  flags: bit 0, the value is absent; the others are 0
 //!      4     8  loaded at, milliseconds since the UNIX epoch

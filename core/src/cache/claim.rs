@@ -58,13 +58,12 @@ impl<K: AsRef<str>> Entry<'_, K> {
         if let Some(Some(value)) = cache.read_accepting::<Raw<V>>(&key, Absence::IsAMiss).await {
             return Ok(Claim::Hit(value));
         }
-        match cache.claim::<Raw<V>>(&key, &self.policy, mark, true) {
-            Claimed::Lead { lead, recheck } => {
+        match cache.claim::<Raw<V>>(&key, &self.policy, mark, Absence::IsAMiss) {
+            Claimed::Lead { mut lead, recheck } => {
                 if recheck
                     && let Some(Some(value)) =
-                        cache.read_accepting::<Raw<V>>(&key, Absence::IsAMiss).await
+                        cache.look_again::<Raw<V>>(&lead, Absence::IsAMiss).await
                 {
-                    lead.publish(Ok(Some(Arc::clone(&value))));
                     return Ok(Claim::Hit(value));
                 }
                 let (absence, policy) = (Absence::IsAMiss, self.policy);
@@ -73,7 +72,7 @@ impl<K: AsRef<str>> Entry<'_, K> {
                     Leased::Found(None) => None,
                     Leased::Granted(lease) => lease,
                 };
-                cache.meter().load();
+                cache.begin_load(&mut lead);
                 let cache = cache.clone();
                 Ok(Claim::Lead(Leader { cache, policy, lead, lease, value: PhantomData }))
             }
@@ -105,8 +104,8 @@ impl<K: AsRef<str>> Entry<'_, K> {
         self.policy.check()?;
         let key = self.cache.full_key(self.key.as_ref())?;
         let flights = &self.cache.shared.flights;
-        let lead = flights.lead(&key, TypeId::of::<Raw<V>>(), self.cache.runtime.now());
-        self.cache.meter().load();
+        let mut lead = flights.lead(&key, TypeId::of::<Raw<V>>(), self.cache.runtime.now());
+        self.cache.begin_load(&mut lead);
         let (cache, policy) = (self.cache.clone(), self.policy);
         Ok(Leader { cache, policy, lead, lease: None, value: PhantomData })
     }
@@ -126,7 +125,7 @@ impl<V: RawValue> Leader<V> {
     /// The moment of the claim, from which the value's life counts.
     #[must_use]
     pub fn started(&self) -> Timestamp {
-        self.lead.started()
+        self.lead.load_started()
     }
 
     /// Gives the value to the followers at once, and writes it to the store in the background, to
@@ -134,7 +133,7 @@ impl<V: RawValue> Leader<V> {
     /// since.
     pub fn complete(self, value: Arc<V>, ttl: Duration) {
         let Self { cache, policy, lead, lease, .. } = self;
-        let took = cache.runtime.now().since(lead.started());
+        let took = cache.runtime.now().since(lead.load_started());
         cache.meter().load_ended(took, None);
         lead.publish(Ok(Some(Arc::clone(&value))));
         let ttl = Policy { ttl, ..policy }.life(false, fastrand::f64());

@@ -53,8 +53,7 @@ impl Cache {
                 }
             };
             // Whoever held the lease before may have stored the value since it was missed.
-            if let Some(value) = self.read_accepting::<F>(lead.key(), absence).await {
-                lead.publish(Ok(value.clone()));
+            if let Some(value) = self.look_again::<F>(lead, absence).await {
                 return Leased::Found(value);
             }
             if lease.is_some() || self.runtime.now() >= give_up {

@@ -17,7 +17,7 @@ use super::form::{Coded, Form};
 use super::leased::Leased;
 use super::policy::Policy;
 use crate::error::Error;
-use crate::flight::{Claimed, Lead, Mark};
+use crate::flight::{Claimed, Claimer, Lead, Mark};
 use crate::layout::{Life, Presence};
 use crate::lease::Held;
 use crate::meter::Operation;
@@ -111,7 +111,7 @@ impl Cache {
     {
         policy.check()?;
         let key = self.full_key(key)?;
-        let lead = match self.read_or_claim::<Coded<T>>(&key, policy, absence).await {
+        let mut lead = match self.read_or_claim::<Coded<T>>(&key, policy, absence).await {
             Step::Found(value) => return Ok(value),
             Step::Failed(error) => return Err(error),
             Step::Lead(lead) => lead,
@@ -120,7 +120,7 @@ impl Cache {
             Leased::Found(value) => return Ok(value),
             Leased::Granted(lease) => lease,
         };
-        self.meter().load();
+        self.begin_load(&mut lead);
         let loaded = self.guarded(lead.key(), policy, async { loader().await }).await;
         let outcome = loaded.map(|value| value.map(Arc::new));
         lead.publish(outcome.clone());
@@ -141,12 +141,10 @@ impl Cache {
         if let Some(found) = self.read_accepting::<F>(key, absence).await {
             return Step::Found(found);
         }
-        let mut may_follow = true;
         loop {
-            match self.claim::<F>(key, policy, mark, may_follow) {
+            match self.claim::<F>(key, policy, mark, absence) {
                 Claimed::Lead { lead, recheck } => {
-                    if recheck && let Some(found) = self.read_accepting::<F>(key, absence).await {
-                        lead.publish(Ok(found.clone()));
+                    if recheck && let Some(found) = self.look_again::<F>(&lead, absence).await {
                         return Step::Found(found);
                     }
                     return Step::Lead(lead);
@@ -155,10 +153,9 @@ impl Cache {
                     self.meter().coalesced();
                     match follow.outcome::<F::Value>(&*self.runtime).await {
                         Ok(Ok(found)) if absence.answers(&found) => return Step::Found(found),
-                        // Another kind of caller found nothing; this one has to try for itself.
-                        Ok(Ok(_)) => may_follow = false,
                         Ok(Err(error)) => return Step::Failed(error),
-                        Err(_) => {}
+                        // Another kind of caller found nothing, or the leader is lost.
+                        Ok(Ok(_)) | Err(_) => {}
                     }
                 }
             }
@@ -170,16 +167,36 @@ impl Cache {
         key: &str,
         policy: &Policy,
         mark: Mark,
-        may_follow: bool,
+        absence: Absence,
     ) -> Claimed {
         // A leader has its own deadline, and is waited for a little longer than that; one
         // that is silent even then is gone.
-        let mut patience = policy.load_timeout + policy.load_timeout / 4;
+        let mut patience = policy.load_timeout.saturating_add(policy.load_timeout / 4);
         if self.runtime.isolates_tasks() {
             patience = patience.min(ISOLATED_PATIENCE);
         }
+        let takes_absence = absence == Absence::IsAnAnswer;
         let (kind, now) = (TypeId::of::<F>(), self.runtime.now());
-        self.shared.flights.claim(key, kind, mark, now, patience, may_follow)
+        let claimer = Claimer { kind, takes_absence, now, patience };
+        self.shared.flights.claim(key, mark, &claimer)
+    }
+
+    /// Reads what a leader may have missed, as another load of the key has ended since its first
+    /// read; and tells its followers.
+    pub(super) async fn look_again<F: Form>(
+        &self,
+        lead: &Lead,
+        absence: Absence,
+    ) -> Option<Presence<Arc<F::Value>>> {
+        let found = self.read_uncounted::<F>(lead.key()).await;
+        let found = found.filter(|found| absence.answers(found))?;
+        lead.publish(Ok(found.clone()));
+        Some(found)
+    }
+
+    pub(super) fn begin_load(&self, lead: &mut Lead) {
+        self.meter().load();
+        lead.begin_load(self.runtime.now());
     }
 
     pub(super) async fn read_accepting<F: Form>(
@@ -239,7 +256,7 @@ impl Cache {
         value: Presence<&F::Value>,
         ttl: Duration,
     ) -> Option<impl Future<Output = ()> + Send + use<F>> {
-        let life = Life::starting(lead.started(), ttl);
+        let life = Life::starting(lead.load_started(), ttl);
         let (bytes, ttl) = self.keepable::<F>(lead.key(), value, life)?;
         let cache = self.clone();
         Some(async move {

@@ -31,7 +31,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// As [`get_or_load`](Self::get_or_load). The first error of any load ends the call.
+    /// As [`get_or_load`](Self::get_or_load), and [`Error::Config`] for a time to live of zero.
+    /// The first error of any load ends the call.
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -62,6 +63,7 @@ impl Cache {
         Fut: Future<Output = Result<L, E>>,
         E: Into<BoxError>,
     {
+        self.policy.check()?;
         let mut wanted = Vec::new();
         let mut seen = std::collections::HashSet::new();
         for item in items {
@@ -109,25 +111,33 @@ impl Cache {
         missing: Vec<Wanted<I>>,
         found: &mut HashMap<I, Arc<T>>,
     ) -> (Vec<(I, Lead)>, Vec<(Wanted<I>, Follow)>) {
-        let (mut leads, mut follows) = (Vec::new(), Vec::new());
+        let (mut claimed, mut follows) = (Vec::new(), Vec::new());
         for wanted in missing {
-            match self.claim::<Coded<T>>(&wanted.key, &self.policy, wanted.mark, true) {
-                Claimed::Lead { lead, recheck: false } => leads.push((wanted.item, lead)),
-                Claimed::Lead { lead, recheck: true } => {
-                    let again =
-                        self.read_accepting::<Coded<T>>(&wanted.key, Absence::IsAnAnswer).await;
-                    match again {
-                        Some(value) => {
-                            lead.publish(Ok(value.clone()));
-                            found.extend(value.map(|value| (wanted.item, value)));
-                        }
-                        None => leads.push((wanted.item, lead)),
-                    }
-                }
+            match self.claim::<Coded<T>>(
+                &wanted.key,
+                &self.policy,
+                wanted.mark,
+                Absence::IsAnAnswer,
+            ) {
+                Claimed::Lead { lead, recheck } => claimed.push((wanted, lead, recheck)),
                 Claimed::Follow(follow) => {
                     self.meter().coalesced();
                     follows.push((wanted, follow));
                 }
+            }
+        }
+        let again = claimed.iter().filter(|(.., recheck)| *recheck);
+        let again: Vec<String> = again.map(|(wanted, ..)| wanted.key.clone()).collect();
+        let mut again = self.read_many_uncounted::<Coded<T>>(&again).await.into_iter();
+        let mut leads = Vec::with_capacity(claimed.len());
+        for (wanted, lead, recheck) in claimed {
+            let stored = if recheck { again.next().flatten() } else { None };
+            match stored {
+                Some(value) => {
+                    lead.publish(Ok(value.clone()));
+                    found.extend(value.map(|value| (wanted.item, value)));
+                }
+                None => leads.push((wanted.item, lead)),
             }
         }
         (leads, follows)
@@ -135,7 +145,7 @@ impl Cache {
 
     async fn load_all<I, T, L, Fut, E>(
         &self,
-        leads: Vec<(I, Lead)>,
+        mut leads: Vec<(I, Lead)>,
         loader: &mut impl FnMut(Vec<I>) -> Fut,
         found: &mut HashMap<I, Arc<T>>,
     ) -> Result<(), Error>
@@ -147,6 +157,8 @@ impl Cache {
         E: Into<BoxError>,
     {
         self.meter().load();
+        let now = self.runtime.now();
+        leads.iter_mut().for_each(|(_, lead)| lead.begin_load(now));
         let items = leads.iter().map(|(item, _)| item.clone()).collect();
         let Some((_, first)) = leads.first() else { return Ok(()) };
         let load = async { loader(items).await.map_err(Into::into) };
@@ -166,7 +178,7 @@ impl Cache {
             let value = loaded.remove(&item);
             lead.publish(Ok(value.clone()));
             let ttl = self.policy.life(value.is_none(), fastrand::f64());
-            let life = Life::starting(lead.started(), ttl);
+            let life = Life::starting(lead.load_started(), ttl);
             let kept = self.keepable::<Coded<T>>(lead.key(), value.as_deref(), life);
             writes.extend(kept.map(|(bytes, ttl)| (lead, bytes, ttl)));
             found.extend(value.map(|value| (item, value)));

@@ -237,6 +237,23 @@ impl Cache {
         self.shared.meter.stats()
     }
 
+    /// How many loads are under way, their writes to the store included.
+    ///
+    /// Zero when a program that has stopped asking may end without losing a write.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// cache.get_or_load("answer", async || Ok::<_, std::io::Error>(42)).await?;
+    /// assert_eq!(cache.loads_under_way(), 0);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn loads_under_way(&self) -> usize {
+        self.shared.flights.len()
+    }
+
     fn meter(&self) -> &Meter {
         &self.shared.meter
     }

@@ -180,8 +180,7 @@ impl Cache {
 
     /// `None` for a miss of any kind; `Some(None)` for a known absence.
     pub(super) async fn read<F: Form>(&self, key: &str) -> Option<Presence<Arc<F::Value>>> {
-        let stored = self.metered(Operation::Read, self.in_time(self.store().get(key))).await;
-        let found = self.interpret::<F>(key, stored);
+        let found = self.read_uncounted::<F>(key).await;
         match found {
             Some(_) => self.meter().hit(1),
             None => self.meter().miss(1),
@@ -189,8 +188,29 @@ impl Cache {
         found
     }
 
+    /// [`read`](Self::read) on behalf of a call that has been counted.
+    pub(super) async fn read_uncounted<F: Form>(
+        &self,
+        key: &str,
+    ) -> Option<Presence<Arc<F::Value>>> {
+        let stored = self.metered(Operation::Read, self.in_time(self.store().get(key))).await;
+        self.interpret::<F>(key, stored)
+    }
+
     /// [`read`](Self::read) for every one of `keys`, in their order.
     pub(super) async fn read_many<F: Form>(
+        &self,
+        keys: &[String],
+    ) -> Vec<Option<Presence<Arc<F::Value>>>> {
+        let found = self.read_many_uncounted::<F>(keys).await;
+        let hits = found.iter().filter(|found| found.is_some()).count() as u64;
+        self.meter().hit(hits);
+        self.meter().miss(found.len() as u64 - hits);
+        found
+    }
+
+    /// [`read_many`](Self::read_many) on behalf of a call that has been counted.
+    pub(super) async fn read_many_uncounted<F: Form>(
         &self,
         keys: &[String],
     ) -> Vec<Option<Presence<Arc<F::Value>>>> {
@@ -198,21 +218,15 @@ impl Cache {
             return Vec::new();
         }
         let borrowed: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let found: Vec<_> = match self
-            .metered(Operation::Read, self.in_time(self.store().get_many(&borrowed)))
-            .await
-        {
+        let read = self.in_time(self.store().get_many(&borrowed));
+        match self.metered(Operation::Read, read).await {
             Ok(stored) => keys
                 .iter()
                 .zip(stored)
                 .map(|(key, stored)| self.interpret::<F>(key, Ok(stored)))
                 .collect(),
             Err(_) => keys.iter().map(|_| None).collect(),
-        };
-        let hits = found.iter().filter(|found| found.is_some()).count() as u64;
-        self.meter().hit(hits);
-        self.meter().miss(found.len() as u64 - hits);
-        found
+        }
     }
 
     /// Gives a read up after the read timeout.

@@ -1,5 +1,6 @@
 //! Writing and invalidating.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use super::form::{Form, Raw};
 use super::policy::Policy;
 use super::{Cache, RawValue};
 use crate::error::{Error, SharedError, StoreError, StoreErrorKind};
+use crate::flight::{discredit, supersede};
 use crate::glob::Glob;
 use crate::key;
 use crate::layout::{Life, Presence};
@@ -80,7 +82,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// As [`put`](Self::put). Keys and values are checked before anything is written.
+    /// As [`put`](Self::put), and [`Error::Config`] for a time to live of zero. Keys and values are
+    /// checked before anything is written.
     ///
     /// ```
     /// # use larder_core::{Cache, MemoryStore};
@@ -94,6 +97,7 @@ impl Cache {
         &self,
         entries: impl IntoIterator<Item = (K, T)>,
     ) -> Result<(), Error> {
+        self.policy.check()?;
         let now = self.runtime.now();
         let mut keys = Vec::new();
         let mut values = Vec::new();
@@ -107,15 +111,12 @@ impl Cache {
         if keys.is_empty() {
             return Ok(());
         }
-        for key in &keys {
-            self.shared.flights.supersede(key, &*self.runtime).await;
-        }
         let entries: Vec<PutEntry<'_>> = keys
             .iter()
             .zip(values)
             .map(|(key, (value, ttl))| PutEntry { key, value, ttl: self.layout().store_ttl(ttl) })
             .collect();
-        Ok(self.metered(Operation::Write, self.store().put_many(&entries)).await?)
+        self.invalidating(&keys, Operation::Write, self.store().put_many(&entries)).await
     }
 
     /// Removes what stands under `key`; whether something did.
@@ -139,8 +140,7 @@ impl Cache {
     /// ```
     pub async fn remove(&self, key: impl AsRef<str>) -> Result<bool, Error> {
         let key = self.full_key(key.as_ref())?;
-        self.shared.flights.supersede(&key, &*self.runtime).await;
-        Ok(self.metered(Operation::Remove, self.store().remove(&key)).await?)
+        self.invalidating(&[&key], Operation::Remove, self.store().remove(&key)).await
     }
 
     /// Removes what stands under each of `keys`; how many did.
@@ -165,11 +165,8 @@ impl Cache {
         if keys.is_empty() {
             return Ok(0);
         }
-        for key in &keys {
-            self.shared.flights.supersede(key, &*self.runtime).await;
-        }
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        Ok(self.metered(Operation::Remove, self.store().remove_many(&keys)).await?)
+        self.invalidating(&keys, Operation::Remove, self.store().remove_many(&keys)).await
     }
 
     /// Removes every key of the cache's namespace that matches `pattern`; how many there were.
@@ -231,11 +228,27 @@ impl Cache {
         let store = self.store();
         key::check("pattern", pattern.as_str(), store.capabilities().max_key_bytes, store.name())?;
         let pattern = pattern.within(self.namespace.prefix());
-        self.shared.flights.supersede_matching(|key| pattern.matches(key), &*self.runtime).await;
+        // A store may match bytes where `Glob` matches characters. A load that is not kept though
+        // it could be does no harm, one that is kept though it must not be would.
+        let prefix = pattern.literal_prefix();
+        let matches =
+            |key: &str| pattern.matches(key) || (!key.is_ascii() && key.starts_with(&prefix));
+        supersede(self.shared.flights.matching(matches), &*self.runtime).await;
+        let cursor = cursor.unwrap_or_else(Cursor::beginning);
+        let removal = self.remove_matches(&pattern, cursor, exhaustion).await;
+        discredit(self.shared.flights.matching(matches));
+        removal
+    }
+
+    async fn remove_matches(
+        &self,
+        pattern: &Glob,
+        mut at: Cursor,
+        exhaustion: Exhaustion,
+    ) -> Result<Removal, Error> {
         let mut removed = 0;
-        let mut at = cursor.unwrap_or_else(Cursor::beginning);
         loop {
-            match self.remove_page(&pattern, &at, &mut removed).await {
+            match self.remove_page(pattern, &at, &mut removed).await {
                 Ok(Some(next)) => at = next,
                 Ok(None) => return Ok(Removal { removed, next: None }),
                 Err(error)
@@ -299,9 +312,22 @@ impl Cache {
     ) -> Result<(), Error> {
         let key = self.full_key(key)?;
         let value = self.fitting(&key, encoded)?;
-        self.shared.flights.supersede(&key, &*self.runtime).await;
         let ttl = self.layout().store_ttl(ttl);
-        Ok(self.metered(Operation::Write, self.store().put(&key, value, ttl)).await?)
+        self.invalidating(&[&key], Operation::Write, self.store().put(&key, value, ttl)).await
+    }
+
+    /// Makes a call of the store after which nothing from before it is to be seen under `keys`.
+    async fn invalidating<T>(
+        &self,
+        keys: &[impl AsRef<str>],
+        operation: Operation,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Error> {
+        let flights = &self.shared.flights;
+        supersede(flights.of(keys), &*self.runtime).await;
+        let result = self.metered(operation, call).await;
+        discredit(flights.of(keys));
+        Ok(result?)
     }
 
     /// The encoded value, if the codec could and the store can take it.
