@@ -1,7 +1,7 @@
 //! A runtime for tests: a clock that moves only when every task waits, and tasks that are polled
 //! in an order drawn from a seed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ pub struct VirtualRuntime(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    ready: Arc<Mutex<Vec<TaskId>>>,
+    ready: Arc<Mutex<Ready>>,
 }
 
 type TaskId = u64;
@@ -50,17 +50,38 @@ struct State {
     random: fastrand::Rng,
 }
 
+/// The tasks that are to be polled, each once.
+#[derive(Default)]
+struct Ready {
+    ids: Vec<TaskId>,
+    among: HashSet<TaskId>,
+}
+
+impl Ready {
+    fn push(&mut self, id: TaskId) {
+        if self.among.insert(id) {
+            self.ids.push(id);
+        }
+    }
+
+    fn take_any(&mut self, random: &mut fastrand::Rng) -> Option<TaskId> {
+        if self.ids.is_empty() {
+            return None;
+        }
+        let id = self.ids.swap_remove(random.usize(..self.ids.len()));
+        self.among.remove(&id);
+        Some(id)
+    }
+}
+
 struct TaskWaker {
     id: TaskId,
-    ready: Arc<Mutex<Vec<TaskId>>>,
+    ready: Arc<Mutex<Ready>>,
 }
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        let mut ready = lock(&self.ready);
-        if !ready.contains(&self.id) {
-            ready.push(self.id);
-        }
+        lock(&self.ready).push(self.id);
     }
 }
 
@@ -80,15 +101,20 @@ impl VirtualRuntime {
                 next_id: MAIN + 1,
                 random: fastrand::Rng::with_seed(seed),
             }),
-            ready: Arc::new(Mutex::new(Vec::new())),
+            ready: Arc::default(),
         }))
     }
 
     /// Moves the clock on, and wakes the timers that this reaches.
     pub fn advance(&self, by: Duration) {
+        let to = self.now() + by;
+        self.move_to(to);
+    }
+
+    fn move_to(&self, to: Timestamp) {
         let due = {
             let mut state = lock(&self.0.state);
-            state.now = state.now + by;
+            state.now = state.now.max(to);
             let reached = (state.now, u64::MAX);
             let later = state.timers.split_off(&reached);
             std::mem::replace(&mut state.timers, later)
@@ -126,12 +152,7 @@ impl VirtualRuntime {
     }
 
     fn take_ready(&self) -> Option<TaskId> {
-        let mut ready = lock(&self.0.ready);
-        if ready.is_empty() {
-            return None;
-        }
-        let index = lock(&self.0.state).random.usize(..ready.len());
-        Some(ready.swap_remove(index))
+        lock(&self.0.ready).take_any(&mut lock(&self.0.state).random)
     }
 
     fn poll_spawned(&self, id: TaskId, context: &mut Context<'_>) {
@@ -142,15 +163,10 @@ impl VirtualRuntime {
         }
     }
 
+    /// Wakes all whose time comes next together, so that the seed decides who of them goes first.
     fn jump_to_next_timer(&self) -> bool {
-        let waker = {
-            let mut state = lock(&self.0.state);
-            let Some(((at, _), waker)) = state.timers.pop_first() else { return false };
-            state.now = state.now.max(at);
-            waker
-        };
-        waker.wake();
-        true
+        let next = lock(&self.0.state).timers.first_key_value().map(|((at, _), _)| *at);
+        next.inspect(|at| self.move_to(*at)).is_some()
     }
 }
 
@@ -214,5 +230,52 @@ impl Drop for Sleep {
         if let Some(timer) = self.registered {
             lock(&self.runtime.0.state).timers.remove(&timer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(seed: u64) -> Vec<usize> {
+        let runtime = VirtualRuntime::seeded(seed);
+        let order = Arc::new(Mutex::new(Vec::new()));
+        for i in 0..20 {
+            let (order, sleep) = (Arc::clone(&order), runtime.sleep(Duration::from_secs(1)));
+            runtime.spawn(Box::pin(async move {
+                sleep.await;
+                lock(&order).push(i);
+            }));
+        }
+        runtime.block_on(runtime.sleep(Duration::from_secs(2)));
+        lock(&order).clone()
+    }
+
+    #[test]
+    fn the_seed_decides_the_order_of_tasks_that_are_due_together() {
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+        let mut sorted = order(3);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn timers_fire_in_the_order_of_their_times_and_not_before() {
+        let runtime = VirtualRuntime::seeded(0);
+        let start = runtime.now();
+        runtime.block_on(async {
+            let late = runtime.sleep(Duration::from_secs(3));
+            runtime.sleep(Duration::from_secs(1)).await;
+            assert_eq!(runtime.now(), start + Duration::from_secs(1));
+            late.await;
+            assert_eq!(runtime.now(), start + Duration::from_secs(3));
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "the test would hang")]
+    fn a_wait_without_end_is_found() {
+        VirtualRuntime::seeded(0).block_on(std::future::pending::<()>());
     }
 }
