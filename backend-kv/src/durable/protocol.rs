@@ -1,0 +1,145 @@
+//! What a Worker and its objects say to each other.
+//!
+//! A message is a version byte and a message in postcard's wire format. During a deployment both
+//! versions of a Worker are at work: messages may be added at the end of the lists, and whatever
+//! else changes takes another version, which the other side answers with a clear error.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::Bytes;
+
+const VERSION: u8 = 1;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Request<'a> {
+    /// [`Reply::Values`].
+    Get(#[serde(borrow)] Vec<&'a str>),
+    /// [`Reply::Done`].
+    Put(#[serde(borrow)] Vec<Put<'a>>),
+    /// [`Reply::Count`].
+    Remove(#[serde(borrow)] Vec<&'a str>),
+    /// [`Reply::Lives`].
+    Lives(#[serde(borrow)] Vec<&'a str>),
+    /// [`Reply::Page`].
+    Scan { pattern: &'a str, after: Option<&'a str> },
+    /// [`Reply::Lease`].
+    Acquire { key: &'a str, life_ms: u64 },
+    /// [`Reply::Done`], whether or not the token held the lease.
+    Release { key: &'a str, token: u64 },
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Put<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) life_ms: u64,
+    #[serde(borrow)]
+    pub(crate) value: &'a Bytes,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Reply<'a> {
+    Done,
+    /// The object cannot do it, and why.
+    Failed(&'a str),
+    /// In the order of the request; where not all fit into a reply, the first of them.
+    Values(#[serde(borrow)] Vec<Option<&'a Bytes>>),
+    /// How many stood.
+    Count(u64),
+    /// Milliseconds left, in the order of the request.
+    Lives(Vec<Option<u64>>),
+    /// Keys that match, and after which key to go on.
+    Page {
+        #[serde(borrow)]
+        keys: Vec<&'a str>,
+        next: Option<&'a str>,
+    },
+    /// The token, unless another holds the lease.
+    Lease(Option<u64>),
+}
+
+/// Why a message cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("the message is empty")]
+    Empty,
+    #[error(
+        "the message is of version {theirs} of the protocol, and this side speaks version \
+         {VERSION}; deploy one version of larder-kv for the Worker and its objects"
+    )]
+    Version { theirs: u8 },
+    #[error("the message is damaged: {0}")]
+    Damaged(String),
+}
+
+pub(crate) fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, Unreadable> {
+    postcard::to_extend(message, vec![VERSION]).map_err(damaged)
+}
+
+pub(crate) fn decode<'a, M: Deserialize<'a>>(message: &'a [u8]) -> Result<M, Unreadable> {
+    match message {
+        [] => Err(Unreadable::Empty),
+        [VERSION, message @ ..] => postcard::from_bytes(message).map_err(damaged),
+        [theirs, ..] => Err(Unreadable::Version { theirs: *theirs }),
+    }
+}
+
+fn damaged(error: postcard::Error) -> Unreadable {
+    Unreadable::Damaged(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(request: &Request<'_>) -> Vec<u8> {
+        let bytes = encode(request).unwrap();
+        assert_eq!(&decode::<Request<'_>>(&bytes).unwrap(), request);
+        bytes
+    }
+
+    fn reply(reply: &Reply<'_>) -> Vec<u8> {
+        let bytes = encode(reply).unwrap();
+        assert_eq!(&decode::<Reply<'_>>(&bytes).unwrap(), reply);
+        bytes
+    }
+
+    /// Objects and Workers of earlier versions read these bytes.
+    #[test]
+    fn version_1_is_fixed() {
+        let value = Bytes::new(b"\xFFv");
+        assert_eq!(request(&Request::Get(vec!["a", "é"])), b"\x01\0\x02\x01a\x02\xC3\xA9");
+        let put = Put { key: "a", life_ms: 300, value };
+        assert_eq!(request(&Request::Put(vec![put])), b"\x01\x01\x01\x01a\xAC\x02\x02\xFFv");
+        assert_eq!(request(&Request::Remove(vec!["a"])), b"\x01\x02\x01\x01a");
+        assert_eq!(request(&Request::Lives(vec![])), b"\x01\x03\0");
+        let scan = Request::Scan { pattern: "a*", after: Some("ab") };
+        assert_eq!(request(&scan), b"\x01\x04\x02a*\x01\x02ab");
+        assert_eq!(request(&Request::Acquire { key: "a", life_ms: 1 }), b"\x01\x05\x01a\x01");
+        assert_eq!(request(&Request::Release { key: "a", token: 7 }), b"\x01\x06\x01a\x07");
+
+        assert_eq!(reply(&Reply::Done), b"\x01\0");
+        assert_eq!(reply(&Reply::Failed("no")), b"\x01\x01\x02no");
+        assert_eq!(reply(&Reply::Values(vec![Some(value), None])), b"\x01\x02\x02\x01\x02\xFFv\0");
+        assert_eq!(reply(&Reply::Count(2)), b"\x01\x03\x02");
+        assert_eq!(reply(&Reply::Lives(vec![Some(1), None])), b"\x01\x04\x02\x01\x01\0");
+        let page = Reply::Page { keys: vec!["a"], next: Some("b") };
+        assert_eq!(reply(&page), b"\x01\x05\x01\x01a\x01\x01b");
+        assert_eq!(reply(&Reply::Lease(Some(1))), b"\x01\x06\x01\x01");
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        assert_eq!(decode::<Reply<'_>>(b"\x02\0"), Err(Unreadable::Version { theirs: 2 }));
+        assert_eq!(decode::<Reply<'_>>(b""), Err(Unreadable::Empty));
+        let error = decode::<Reply<'_>>(b"\x02\0").unwrap_err().to_string();
+        assert!(error.contains("version 2") && error.contains("version 1"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_message_is_an_error() {
+        let whole = request(&Request::Get(vec!["abc", "def"]));
+        for length in 1..whole.len() {
+            assert!(matches!(decode::<Request<'_>>(&whole[..length]), Err(Unreadable::Damaged(_))));
+        }
+        assert!(matches!(decode::<Request<'_>>(b"\x01\x63"), Err(Unreadable::Damaged(_))));
+    }
+}

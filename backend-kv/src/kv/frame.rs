@@ -1,0 +1,229 @@
+//! How a value lies in a namespace: its bytes, and a label in the metadata.
+//!
+//! ```json
+//! {"larder": 1, "e": 1767225600000, "h": "…", "b": true}
+//! ```
+//!
+//! | field | meaning |
+//! | --- | --- |
+//! | `larder` | the label's version |
+//! | `e` | the end of the value's life, in milliseconds since the UNIX epoch |
+//! | `h` | the bytes before those that lie in the namespace, a character each; optional |
+//! | `b` | the bytes in the namespace are not UTF-8; optional |
+//!
+//! KV reads up to 100 values in one call, but as text. The frame that core puts around a value
+//! begins with bytes that are no text, and JSON follows: the former go into the label, so that
+//! what lies in the namespace is text, can be read in bulk, and by a human. A value that is not
+//! text further on is marked, and read by itself.
+
+use bytes::Bytes;
+use larder_core::Timestamp;
+use serde_json::{Map, Value};
+
+use super::namespace::Metadata;
+
+const VERSION: u64 = 1;
+/// More would not always fit into the metadata's 1,024 bytes: a control character takes six.
+const LONGEST_HEAD: usize = 128;
+/// Readers of text may take these bytes for a mark of its encoding, and drop them.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// 2^53 − 1: JavaScript's numbers are exact up to here.
+const LATEST: u64 = (1 << 53) - 1;
+
+/// What a label says of a value.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Label {
+    /// The end of its life; `None` for a value of another writer.
+    pub(crate) until: Option<Timestamp>,
+    head: Vec<u8>,
+    pub(crate) is_binary: bool,
+}
+
+/// The label is of another version: the value cannot be put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnknownVersion;
+
+/// Splits a value into its label and what is to lie in the namespace.
+pub(crate) fn close(value: &[u8], until: Timestamp) -> (Label, &[u8]) {
+    let until = Some(until.min(Timestamp::from_millis(LATEST)));
+    match head_of(value) {
+        Some(at) => {
+            let (head, text) = value.split_at(at);
+            (Label { until, head: head.to_vec(), is_binary: false }, text)
+        }
+        None => (Label { until, head: Vec::new(), is_binary: true }, value),
+    }
+}
+
+/// Where the text begins that goes on to the end; `None` where that is too far in.
+fn head_of(value: &[u8]) -> Option<usize> {
+    let mut at = if value.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    while at <= LONGEST_HEAD {
+        match std::str::from_utf8(value.get(at..)?) {
+            Ok(_) => return Some(at),
+            Err(error) => at += error.valid_up_to() + error.error_len()?,
+        }
+    }
+    None
+}
+
+impl Label {
+    pub(crate) fn to_metadata(&self) -> Metadata {
+        let mut fields = Map::new();
+        fields.insert("larder".into(), VERSION.into());
+        if let Some(until) = self.until {
+            fields.insert("e".into(), until.as_millis().into());
+        }
+        if !self.head.is_empty() {
+            let head: String = self.head.iter().map(|byte| char::from(*byte)).collect();
+            fields.insert("h".into(), head.into());
+        }
+        if self.is_binary {
+            fields.insert("b".into(), true.into());
+        }
+        Value::Object(fields)
+    }
+
+    /// The label in the metadata; an empty one where that is of another writer.
+    pub(crate) fn of(metadata: Option<&Metadata>) -> Result<Self, UnknownVersion> {
+        let Some(version) = metadata.and_then(|metadata| metadata.get("larder")) else {
+            return Ok(Self::default());
+        };
+        if version.as_u64() != Some(VERSION) {
+            return Err(UnknownVersion);
+        }
+        let field = |name| metadata.and_then(|metadata| metadata.get(name));
+        let head = match field("h").map(|head| head.as_str()) {
+            None => Vec::new(),
+            Some(head) => head
+                .and_then(|head| head.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect())
+                .ok_or(UnknownVersion)?,
+        };
+        // A number that went through JavaScript may be written as a fraction.
+        let until = field("e").and_then(Value::as_f64).ok_or(UnknownVersion)?;
+        Ok(Self {
+            until: Some(Timestamp::from_millis(until as u64)),
+            head,
+            is_binary: field("b").and_then(Value::as_bool).unwrap_or(false),
+        })
+    }
+
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| now >= until)
+    }
+
+    /// Puts the value together.
+    pub(crate) fn open(&self, stored: Bytes) -> Bytes {
+        if self.head.is_empty() {
+            return stored;
+        }
+        let mut value = Vec::with_capacity(self.head.len() + stored.len());
+        value.extend_from_slice(&self.head);
+        value.extend_from_slice(&stored);
+        value.into()
+    }
+
+    /// Puts the value together from text, if the text is what lies in the namespace.
+    pub(crate) fn open_text(&self, text: String) -> Option<Bytes> {
+        let is_exact = !self.is_binary && (self.until.is_some() || !text.contains('\u{FFFD}'));
+        is_exact.then(|| self.open(text.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNTIL: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+    fn round_trip(value: &[u8]) -> (Label, Bytes) {
+        let (label, stored) = close(value, UNTIL);
+        let read = Label::of(Some(&label.to_metadata())).unwrap();
+        assert_eq!(read, label);
+        assert_eq!(read.open(Bytes::copy_from_slice(stored)), value);
+        assert!(label.to_metadata().to_string().len() <= 1_024);
+        (label, Bytes::copy_from_slice(stored))
+    }
+
+    #[test]
+    fn text_lies_there_as_it_is() {
+        for text in ["", "{\"name\":\"Zoë\"}", "\u{FFFD}", "a\0b"] {
+            let (label, stored) = round_trip(text.as_bytes());
+            assert_eq!(stored, text);
+            assert_eq!(label.to_metadata().to_string(), r#"{"e":1767225600000,"larder":1}"#);
+            assert_eq!(label.open_text(text.into()).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn bytes_before_a_text_go_into_the_label() {
+        let (label, stored) = round_trip(b"\xCA\x01\x00\x9A\x01{\"name\":1}");
+        assert_eq!(stored, "\x01{\"name\":1}");
+        assert!(!label.is_binary);
+        let text = String::from_utf8(stored.to_vec()).unwrap();
+        assert_eq!(label.open_text(text).unwrap(), &b"\xCA\x01\x00\x9A\x01{\"name\":1}"[..]);
+        // A byte order mark might be dropped by a reader of text.
+        assert_eq!(round_trip(b"\xEF\xBB\xBFabc").1, "abc");
+    }
+
+    #[test]
+    fn every_head_fits_into_the_metadata() {
+        round_trip(&[&[0x1F; LONGEST_HEAD - 1][..], b"\xFF", b"text"].concat());
+        round_trip(&[&[0xFF; LONGEST_HEAD][..], b"text"].concat());
+    }
+
+    #[test]
+    fn what_is_no_text_is_marked() {
+        for value in
+            [&[0xFF; 200][..], b"text and then \xE2\x82", &[&[b'a'; 200][..], b"\xFF"].concat()]
+        {
+            let (label, stored) = round_trip(value);
+            assert!(label.is_binary);
+            assert_eq!(stored, value);
+            assert_eq!(label.open_text(String::from_utf8_lossy(value).into()), None);
+        }
+    }
+
+    #[test]
+    fn values_of_other_writers_are_read_as_they_are() {
+        for metadata in [
+            None,
+            Some(Value::from(7)),
+            Some(Value::from(vec![1])),
+            Some(serde_json::json!({"a": 1})),
+        ] {
+            let label = Label::of(metadata.as_ref()).unwrap();
+            assert_eq!(label, Label::default());
+            assert!(!label.is_over(Timestamp::MAX));
+            assert_eq!(label.open_text("abc".into()).unwrap(), "abc");
+            // It may stand for bytes that are no text.
+            assert_eq!(label.open_text("a\u{FFFD}".into()), None);
+        }
+    }
+
+    #[test]
+    fn another_version_is_not_guessed_at() {
+        for label in [
+            serde_json::json!({"larder": 2, "e": 1}),
+            serde_json::json!({"larder": "1"}),
+            serde_json::json!({"larder": 1}),
+            serde_json::json!({"larder": 1, "e": 1, "h": "\u{100}"}),
+            serde_json::json!({"larder": 1, "e": 1, "h": 7}),
+        ] {
+            assert_eq!(Label::of(Some(&label)), Err(UnknownVersion), "{label}");
+        }
+    }
+
+    #[test]
+    fn a_life_ends_to_the_millisecond() {
+        let label = Label::of(Some(&serde_json::json!({"larder": 1, "e": 1_500.0}))).unwrap();
+        assert!(!label.is_over(Timestamp::from_micros(1_499_999)));
+        assert!(label.is_over(Timestamp::from_millis(1_500)));
+    }
+
+    #[test]
+    fn a_life_without_end_stays_exact_in_javascript() {
+        let (label, _) = close(b"", Timestamp::MAX);
+        assert_eq!(label.until.unwrap().as_millis(), (1 << 53) - 1);
+    }
+}

@@ -1,0 +1,33 @@
+//! The backends under test.
+
+use std::sync::Arc;
+
+use larder_core::{MemoryStore, Store};
+use larder_kv::{DurableStore, KvStore, WorkerRuntime};
+use larder_tests::conformance::Backend;
+use worker::{Env, Error, Result};
+
+/// A handle on the store of that name.
+pub(crate) fn store(name: &str, env: &Env, runtime: &WorkerRuntime) -> Result<Arc<dyn Store>> {
+    Ok(match name {
+        "memory" => Arc::new(MemoryStore::builder().on(runtime.clone())),
+        "kv" => Arc::new(KvStore::open(env, "KV", runtime).map_err(into_worker)?),
+        "durable" => Arc::new(DurableStore::open(env, "LARDER", runtime).map_err(into_worker)?),
+        _ => return Err(Error::RustError(format!("there is no backend {name:?}"))),
+    })
+}
+
+/// The backend of that name, for the conformance suite. Its entries outlive the run.
+pub(crate) fn backend(name: &str, env: &Env, runtime: &WorkerRuntime) -> Result<Backend> {
+    let store = store(name, env, runtime)?;
+    let open = move || {
+        let store = Arc::clone(&store);
+        Box::pin(async move { Ok(store) }) as _
+    };
+    let run = format!("run{}", worker::Date::now().as_millis());
+    Ok(Backend::new(name, open).run_name(run))
+}
+
+pub(crate) fn into_worker(error: impl std::error::Error) -> Error {
+    Error::RustError(error.to_string())
+}

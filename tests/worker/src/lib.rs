@@ -1,0 +1,60 @@
+//! A Worker that runs the conformance suite on its own bindings, and answers JSON.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /cases` | the names of all cases |
+//! | `GET /run/{backend}/{case}` | the [`CaseReport`](larder_tests::conformance::CaseReport) of a case on `memory`, `kv` or `durable` |
+//! | `GET /load/{backend}/{key}?ms=` | the value of a load that takes so long |
+//! | `GET /loads/{key}` | how often this isolate has loaded the key |
+//! | `GET /probe/{name}` | see `probes` |
+
+mod backends;
+mod coalescing;
+mod probes;
+
+use larder_kv::WorkerRuntime;
+use larder_tests::conformance;
+use worker::{Context, Env, Request, Response, Result, event};
+
+larder_kv::durable_object!(LarderObject);
+
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, ctx: Context) -> Result<Response> {
+    let runtime = WorkerRuntime::with_calls(&ctx, u32::MAX);
+    let url = request.url()?;
+    let path: Vec<String> =
+        url.path_segments().map(|s| s.map(decoded).collect()).unwrap_or_default();
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path[..] {
+        ["cases"] => {
+            let names: Vec<&str> = conformance::cases().map(|case| case.name).collect();
+            Response::from_json(&names)
+        }
+        ["run", backend, case] => {
+            let Some(case) = conformance::cases().find(|known| known.name == case) else {
+                return Response::error(format!("there is no case {case:?}"), 404);
+            };
+            let backend = backends::backend(backend, &env, &runtime)?;
+            Response::from_json(&conformance::run(&backend, case).await)
+        }
+        ["load", backend, key] => {
+            let ms = url.query_pairs().find(|(name, _)| name == "ms");
+            let ms = ms.and_then(|(_, ms)| ms.parse().ok()).unwrap_or(0);
+            let (backend, key) = (backend.to_owned(), key.to_owned());
+            let work = runtime.clone();
+            let load = async move { coalescing::load(&backend, &env, &work, &key, ms).await };
+            Response::ok(runtime.run_to_end(load).await??)
+        }
+        ["loads", key] => Response::ok(coalescing::loads(key).to_string()),
+        ["probe", name] => Response::from_json(&probes::probe(name, &env, &ctx, &url).await?),
+        _ => Response::error("not found", 404),
+    }
+}
+
+fn decoded(segment: &str) -> String {
+    let segment = segment.replace('+', "%2B");
+    worker::url::form_urlencoded::parse(segment.as_bytes())
+        .next()
+        .map(|(text, _)| text.into_owned())
+        .unwrap_or_default()
+}
