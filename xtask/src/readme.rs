@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The first start fills the database.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(300);
 /// Ctrl-C waits for the requests that run.
 const DRAIN: Duration = Duration::from_secs(10);
 
