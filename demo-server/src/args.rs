@@ -1,0 +1,42 @@
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// A shop whose API answers from Larder's caches.
+///
+/// Its data is in SQLite: created and filled at the first start, with 10,000 products and 10,000
+/// users. Its caches are in memory, or in Redis. There is no log-in: whoever can reach the port can
+/// change the users.
+// No `Debug`: the URL of Redis may hold a password.
+#[derive(Parser)]
+#[command(version, after_help = "RUST_LOG sets what is logged, as in RUST_LOG=larder_redis=debug.")]
+pub struct Args {
+    /// The name or address to listen on
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    pub host: String,
+
+    /// The port to listen on; 0 for any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 8787)]
+    pub port: u16,
+
+    /// The file of the SQLite database; created where it is missing
+    #[arg(long, value_name = "FILE", default_value = "larder-demo.db")]
+    pub database: PathBuf,
+
+    /// Keep the caches in Redis or Valkey, as in redis://user:password@host:6379/0; by default they
+    /// are in memory
+    #[arg(long, value_name = "URL", env = "LARDER_REDIS_URL", hide_env_values = true)]
+    pub redis: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Args;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,193 @@
+//! The database's first start: tables and rows, in one transaction.
+//!
+//! The marks of a complete database, SQLite's `application_id` and `user_version`, are written in
+//! the same transaction. A start that is interrupted leaves an empty database, which the next one
+//! fills.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use deadpool_sqlite::rusqlite::{
+    self, Connection, ErrorCode, Transaction, TransactionBehavior, params,
+};
+use larder_demo::{seed, sql};
+
+/// «Lard», as SQLite's header keeps it.
+const APPLICATION_ID: i32 = 0x4c61_7264;
+const VERSION: i32 = 1;
+/// As long as another process may write, the first start of another server included.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const ROWS_PER_STEP: usize = 500;
+
+/// How far the database has been filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Filling {
+    /// Products and users that are in.
+    pub done: usize,
+    /// How many there will be.
+    pub of: usize,
+}
+
+/// Why a database cannot be used. Each says which file, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// It cannot be opened, created or written.
+    #[error(
+        "the database {} cannot be used: {source}; name a file in a folder that can be written \
+         (--database)", path.display()
+    )]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+
+    /// It can only be read.
+    #[error(
+        "the database {} cannot be written; change the file's permissions, or name another \
+         (--database)", path.display()
+    )]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// It is something else's.
+    #[error(
+        "{} is not a database of this shop; name another file (--database)", path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// It was made by another version.
+    #[error(
+        "the database {} has version {found}, this program reads {VERSION}; remove the file to \
+         have it made anew, or name another (--database)", path.display()
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i32,
+    },
+
+    /// The caller broke the filling off.
+    #[error("the database {} was not filled", path.display())]
+    Interrupted {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Opens a connection with the settings that all have.
+pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "cache_size", -16_384)
+}
+
+/// Makes sure that `path` is a complete database, and fills an empty one; whether it did.
+pub(crate) fn prepare(
+    path: &Path,
+    progress: &mut dyn FnMut(Filling) -> ControlFlow<()>,
+) -> Result<bool, OpenError> {
+    let error = |source: rusqlite::Error| match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::Foreign { path: path.into() },
+        Some(ErrorCode::ReadOnly) => OpenError::ReadOnly { path: path.into() },
+        _ => OpenError::Unusable { path: path.into(), source },
+    };
+    let mut connection = Connection::open(path).map_err(error)?;
+    configure(&connection).map_err(error)?;
+    if is_complete(&connection, path, &error)? {
+        return match connection.is_readonly("main").map_err(error)? {
+            true => Err(OpenError::ReadOnly { path: path.into() }),
+            false => Ok(false),
+        };
+    }
+    // Readers go on while one connection writes. Kept in the file.
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(error)?;
+    // Another process may have filled it while this one waited for the lock.
+    if is_complete(&transaction, path, &error)? {
+        return Ok(false);
+    }
+    match fill(&transaction, progress).map_err(error)? {
+        ControlFlow::Continue(()) => {}
+        ControlFlow::Break(()) => return Err(OpenError::Interrupted { path: path.into() }),
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(error)?;
+    transaction.pragma_update(None, "user_version", VERSION).map_err(error)?;
+    transaction.commit().map_err(error)?;
+    // The planner's statistics. Without them it is slower, and as right.
+    let _ = connection.execute_batch("PRAGMA optimize = 0x10002");
+    Ok(true)
+}
+
+fn is_complete(
+    connection: &Connection,
+    path: &Path,
+    error: &impl Fn(rusqlite::Error) -> OpenError,
+) -> Result<bool, OpenError> {
+    let number =
+        |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(error);
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    if application == APPLICATION_ID {
+        return match version {
+            VERSION => Ok(true),
+            found => Err(OpenError::OtherVersion { path: path.into(), found }),
+        };
+    }
+    let things: i64 = connection
+        .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(error)?;
+    match (application, version, things) {
+        (0, 0, 0) => Ok(false),
+        _ => Err(OpenError::Foreign { path: path.into() }),
+    }
+}
+
+fn fill(
+    to: &Transaction<'_>,
+    progress: &mut dyn FnMut(Filling) -> ControlFlow<()>,
+) -> rusqlite::Result<ControlFlow<()>> {
+    const OF: usize = seed::PRODUCTS + seed::USERS;
+    to.execute_batch(sql::SCHEMA)?;
+    let mut done = 0;
+    let mut step = || {
+        done += 1;
+        if done % ROWS_PER_STEP == 0 { progress(Filling { done, of: OF }) } else { CONTINUE }
+    };
+    let mut insert_product = to.prepare(sql::INSERT_PRODUCT)?;
+    let mut insert_review = to.prepare(sql::INSERT_REVIEW)?;
+    for it in seed::products() {
+        insert_product.execute(params![it.id, it.name, it.category, it.price_cents, it.stock])?;
+        for stars in it.reviews {
+            insert_review.execute([it.id, stars])?;
+        }
+        if step().is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    let mut insert_user = to.prepare(sql::INSERT_USER)?;
+    for it in seed::users() {
+        insert_user.execute(params![it.id, it.email, it.name, it.created_at])?;
+        if step().is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    for (name, value) in seed::SETTINGS {
+        to.execute(sql::INSERT_SETTING, [name, value])?;
+    }
+    to.execute_batch(sql::INDEXES)?;
+    Ok(CONTINUE)
+}
+
+const CONTINUE: ControlFlow<()> = ControlFlow::Continue(());

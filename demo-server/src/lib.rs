@@ -1,0 +1,25 @@
+//! The demo application of Larder on a native server: SQLite for data, memory or Redis for Larder.
+//!
+//! In the order a reader needs it:
+//!
+//! - [`Args`]: the command line.
+//! - [`run`]: from the command line to the end of the last request.
+//! - [`SqliteDatabase`]: the shop's database, created and filled at the first start.
+//! - [`install_recorder`]: the metrics.
+//! - [`serve`]: the server, until it is told to stop, and the requests that run then.
+
+mod args;
+mod fill;
+mod progress;
+mod recorder;
+mod run;
+mod server;
+mod sqlite;
+mod stop;
+
+pub use args::Args;
+pub use fill::{Filling, OpenError};
+pub use recorder::install_recorder;
+pub use run::run;
+pub use server::serve;
+pub use sqlite::SqliteDatabase;

@@ -1,0 +1,109 @@
+//! The database's first start, its second, and starts that cannot work.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::ops::ControlFlow;
+
+use common::{filled, on};
+use deadpool_sqlite::rusqlite::Connection;
+use larder_demo::Database;
+use larder_demo::model::{PageRequest, UserChange};
+use larder_demo_server::{OpenError, SqliteDatabase};
+use tempfile::TempDir;
+
+#[tokio::test]
+async fn two_first_starts_fill_in_the_same() {
+    let dir = TempDir::new().unwrap();
+    let dump = |path| {
+        let connection = Connection::open(path).unwrap();
+        let mut all = String::new();
+        for table in ["products", "reviews", "users", "settings"] {
+            let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+            let columns = statement.column_count();
+            let mut rows = statement.query([]).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                for column in 0..columns {
+                    all.push_str(&format!("{:?} ", row.get_ref(column).unwrap()));
+                }
+            }
+        }
+        all
+    };
+    let path = dir.path().join("other.db");
+    SqliteDatabase::open(&path, on).await.unwrap();
+    let (_dir, first) = filled().await;
+    assert!(dump(first) == dump(path));
+}
+
+#[tokio::test]
+async fn the_second_start_changes_nothing() {
+    let (_dir, path) = filled().await;
+    let change = UserChange { name: Some("Zoë".into()), email: None };
+    {
+        let (database, filled) = SqliteDatabase::open(&path, on).await.unwrap();
+        assert!(!filled);
+        database.update_user(7, &change).await.unwrap();
+        assert!(database.delete_user(8).await.unwrap());
+    }
+    let (database, filled) = SqliteDatabase::open(&path, |_| unreachable!()).await.unwrap();
+    assert!(!filled);
+    assert_eq!(database.user(7).await.unwrap().unwrap().name, "Zoë");
+    assert_eq!(database.user(8).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_first_start_that_is_broken_off_is_begun_again() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("shop.db");
+    let break_off = |filling: larder_demo_server::Filling| match filling.done < filling.of / 2 {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    };
+    let error = SqliteDatabase::open(&path, break_off).await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(OpenError::Interrupted { .. })), "{error}");
+    let (database, filled) = SqliteDatabase::open(&path, on).await.unwrap();
+    assert!(filled);
+    let page = database.users(PageRequest { page: 1, limit: 1 }).await.unwrap();
+    assert_eq!(page.total, 10_000);
+}
+
+#[tokio::test]
+async fn of_two_first_starts_at_once_one_fills() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("shop.db");
+    let (one, two) = tokio::join!(SqliteDatabase::open(&path, on), SqliteDatabase::open(&path, on));
+    assert!(one.unwrap().1 != two.unwrap().1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_something_else_is_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let foreign = dir.path().join("foreign.db");
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    let text = dir.path().join("notes.txt");
+    std::fs::write(&text, "These are notes, and no database at all. ".repeat(100)).unwrap();
+    for path in [foreign, text] {
+        let before = std::fs::read(&path).unwrap();
+        let error = SqliteDatabase::open(&path, on).await.unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(OpenError::Foreign { .. })), "{error}");
+        assert!(std::fs::read(&path).unwrap() == before);
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_another_version_is_named() {
+    let (_dir, path) = filled().await;
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = SqliteDatabase::open(&path, on).await.unwrap_err();
+    let expected = format!("the database {} has version 99", path.display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_missing_is_named() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("missing").join("shop.db");
+    let error = SqliteDatabase::open(&path, on).await.unwrap_err().to_string();
+    assert!(error.contains(&path.display().to_string()) && error.contains("--database"), "{error}");
+}

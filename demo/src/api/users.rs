@@ -1,0 +1,127 @@
+//! Users: cache-aside, and forgotten when one is written.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::channel::oneshot;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::database::{Database, DatabaseError};
+use crate::input::{Id, ListQuery, UserBody};
+use crate::invalidation::{Invalidation, user_key};
+use crate::model::{Page, User};
+use crate::problem::Problem;
+
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+/// `done`, or `deferred` while the cache's store is down.
+const X_INVALIDATION: HeaderName = HeaderName::from_static("x-invalidation");
+
+pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Result<Response, Problem> {
+    let shop = &app.shared;
+    let answered = Answered::default();
+    let load = || answered.by_the_database(shop.database.user(id));
+    let user = if shop.invalidations.is_deferred(id) {
+        load().await?.map(Arc::new)
+    } else {
+        shop.users.get_or_find(user_key(id), load).await?
+    };
+    user.map(|user| answer(&answered, &*user)).ok_or_else(|| Problem::not_found("user", id))
+}
+
+pub(crate) async fn list(State(app): State<App>, query: ListQuery) -> Result<Response, Problem> {
+    let shop = &app.shared;
+    let answered = Answered::default();
+    let load = || answered.by_the_database(shop.database.users(query.request));
+    let page: Arc<Page<User>> = if shop.invalidations.any_deferred() {
+        Arc::new(load().await?)
+    } else {
+        let key = format!("users:page:{}:limit:{}", query.request.page, query.request.limit);
+        shop.users.get_or_load(key, load).await?
+    };
+    Ok(answer(&answered, &*page))
+}
+
+pub(crate) async fn update(
+    State(app): State<App>,
+    Id(id): Id,
+    UserBody(change): UserBody,
+) -> Result<Response, Problem> {
+    let write = {
+        let app = app.clone();
+        async move { app.shared.database.update_user(id, &change).await }
+    };
+    let (user, header) = write_and_invalidate(&app, id, write).await?;
+    let user = user.ok_or_else(|| Problem::not_found("user", id))?;
+    Ok((header, Json(user)).into_response())
+}
+
+pub(crate) async fn delete(State(app): State<App>, Id(id): Id) -> Result<Response, Problem> {
+    let write = {
+        let app = app.clone();
+        async move { app.shared.database.delete_user(id).await }
+    };
+    match write_and_invalidate(&app, id, write).await? {
+        (true, header) => Ok((StatusCode::NO_CONTENT, header).into_response()),
+        (false, _) => Err(Problem::not_found("user", id)),
+    }
+}
+
+/// Writes, then invalidates, both to their end even if the client goes away in between.
+///
+/// Also where the database fails or finds no such user: a write that failed may have happened all
+/// the same, and a client that asks again after one helps a cache that was not told.
+async fn write_and_invalidate<T: Send + 'static>(
+    app: &App,
+    id: i64,
+    write: impl Future<Output = Result<T, DatabaseError>> + Send + 'static,
+) -> Result<(T, [(HeaderName, &'static str); 1]), Problem> {
+    let (done, wait) = oneshot::channel();
+    let invalidations = app.shared.invalidations.clone();
+    app.shared.users.runtime().spawn(Box::pin(async move {
+        let written = write.await;
+        let invalidation = match &written {
+            Err(DatabaseError::EmailTaken { .. }) => Invalidation::Done,
+            _ => invalidations.user_written(id).await,
+        };
+        // The client may be gone, and then nobody waits.
+        let _ = done.send((written, invalidation));
+    }));
+    let Ok((written, invalidation)) = wait.await else {
+        return Err(Problem::unavailable("the server is about to stop; try again shortly"));
+    };
+    let word = match invalidation {
+        Invalidation::Done => "done",
+        Invalidation::Deferred => "deferred",
+    };
+    Ok((written?, [(X_INVALIDATION, word)]))
+}
+
+/// Where an answer came from.
+#[derive(Default)]
+pub(crate) struct Answered {
+    by_the_database: AtomicBool,
+}
+
+impl Answered {
+    pub(crate) async fn by_the_database<T>(&self, call: impl Future<Output = T>) -> T {
+        self.by_the_database.store(true, Ordering::Relaxed);
+        call.await
+    }
+}
+
+/// The answer, with `X-Cache: MISS` where this very request asked the database. One that shared
+/// another's load is a `HIT`: it cost nothing.
+///
+/// It is not to be kept on its way: nobody could invalidate it there.
+pub(crate) fn answer<T: Serialize>(answered: &Answered, body: &T) -> Response {
+    let miss = answered.by_the_database.load(Ordering::Relaxed);
+    let headers =
+        [(X_CACHE, if miss { "MISS" } else { "HIT" }), (header::CACHE_CONTROL, "no-store")];
+    (headers, Json(body)).into_response()
+}

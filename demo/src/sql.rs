@@ -1,0 +1,94 @@
+//! The statements, in the SQL that SQLite and D1 have in common.
+//!
+//! Parameters are numbered. Within D1's limits: no statement has more than 100 parameters, and
+//! none a LIKE pattern, which D1 allows 50 bytes.
+
+/// Creates the tables. Several statements, separated by semicolons.
+pub const SCHEMA: &str = "
+CREATE TABLE products (
+    id          INTEGER PRIMARY KEY,
+    name        TEXT    NOT NULL,
+    category    TEXT    NOT NULL,
+    price_cents INTEGER NOT NULL,
+    stock       INTEGER NOT NULL
+);
+CREATE TABLE reviews (
+    id         INTEGER PRIMARY KEY,
+    product_id INTEGER NOT NULL REFERENCES products (id),
+    stars      INTEGER NOT NULL
+);
+CREATE TABLE users (
+    id         INTEGER PRIMARY KEY,
+    email      TEXT    NOT NULL COLLATE NOCASE UNIQUE,
+    name       TEXT    NOT NULL,
+    created_at TEXT    NOT NULL
+);
+CREATE TABLE settings (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+";
+
+/// Creates the indexes; after the rows are in, as that is faster.
+pub const INDEXES: &str = "CREATE INDEX reviews_of_product ON reviews (product_id, stars);";
+
+/// One product: id, name, category, price in cents, stock.
+pub const INSERT_PRODUCT: &str = "INSERT INTO products (id, name, category, price_cents, stock) \
+     VALUES (?1, ?2, ?3, ?4, ?5)";
+
+/// One review: product, stars.
+pub const INSERT_REVIEW: &str = "INSERT INTO reviews (product_id, stars) VALUES (?1, ?2)";
+
+/// One user: id, e-mail address, name, and when the account was opened, in seconds since the epoch.
+pub const INSERT_USER: &str = "INSERT INTO users (id, email, name, created_at) \
+     VALUES (?1, ?2, ?3, strftime('%Y-%m-%dT%H:%M:%fZ', ?4, 'unixepoch'))";
+
+/// One setting: name, value.
+pub const INSERT_SETTING: &str = "INSERT INTO settings (name, value) VALUES (?1, ?2)";
+
+/// A page of products: what the name contains, in lower case; limit; offset.
+///
+/// Sorted by what is aggregated, so each page costs a join over all reviews of what was found.
+pub const PRODUCTS: &str = "SELECT p.id, p.name, p.category, p.price_cents, \
+            AVG(r.stars) AS rating, COUNT(r.id) AS reviews \
+     FROM products p LEFT JOIN reviews r ON r.product_id = p.id \
+     WHERE ?1 = '' OR instr(lower(p.name), ?1) > 0 \
+     GROUP BY p.id \
+     ORDER BY rating DESC, reviews DESC, p.id \
+     LIMIT ?2 OFFSET ?3";
+
+/// How many products there are whose name contains this, in lower case.
+pub const COUNT_PRODUCTS: &str =
+    "SELECT COUNT(*) FROM products WHERE ?1 = '' OR instr(lower(name), ?1) > 0";
+
+/// A product, by id.
+pub const PRODUCT: &str = "SELECT p.id, p.name, p.category, p.price_cents, \
+            AVG(r.stars) AS rating, COUNT(r.id) AS reviews, p.stock \
+     FROM products p LEFT JOIN reviews r ON r.product_id = p.id \
+     WHERE p.id = ?1 \
+     GROUP BY p.id";
+
+/// A page of users: limit, offset.
+pub const USERS: &str =
+    "SELECT id, email, name, created_at FROM users ORDER BY id LIMIT ?1 OFFSET ?2";
+
+/// How many users there are.
+pub const COUNT_USERS: &str = "SELECT COUNT(*) FROM users";
+
+/// A user, by id.
+pub const USER: &str = "SELECT id, email, name, created_at FROM users WHERE id = ?1";
+
+/// Changes a user and returns it: id, address or NULL, name or NULL.
+pub const UPDATE_USER: &str = "UPDATE users SET email = coalesce(?2, email), \
+            name = coalesce(?3, name) \
+     WHERE id = ?1 \
+     RETURNING id, email, name, created_at";
+
+/// Deletes a user, by id.
+pub const DELETE_USER: &str = "DELETE FROM users WHERE id = ?1";
+
+/// All settings.
+pub const SETTINGS: &str = "SELECT name, value FROM settings";
+
+/// Whether the database answers and has been filled.
+pub const READY: &str = "SELECT 1 FROM settings LIMIT 1";
