@@ -1,0 +1,137 @@
+//! A case, what it needs, and how it fails.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use larder_core::{Consistency, Layout};
+
+use super::Bench;
+
+/// What a case comes to.
+pub type CaseResult = Result<(), Failure>;
+
+/// One thing that every backend has to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// Its path and name: `store::lives::a_value_is_gone_after_its_time`.
+    pub name: &'static str,
+    /// The promise that it holds the backend to: `store`, or the number of a semantic.
+    pub semantic: &'static str,
+    /// What a backend has to claim to be held to it.
+    pub needs: &'static [Need],
+    /// The case.
+    pub run: fn(Bench) -> BoxFuture<'static, CaseResult>,
+}
+
+/// What a case needs of a store's capabilities, its layout or the build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Need {
+    /// Every handle sees a write as soon as it is acknowledged.
+    StrongConsistency,
+    /// The store itself keeps lives as short as this.
+    TimeToLive(Duration),
+    /// The store takes values of this many bytes.
+    ValueBytes(usize),
+    /// The layout keeps lives to the millisecond.
+    FramedLayout,
+    /// A panic unwinds and can be caught.
+    Unwinding,
+}
+
+impl Need {
+    /// Why the bench does not offer it.
+    pub(super) fn unmet(self, bench: &Bench) -> Option<String> {
+        let claimed = bench.store().capabilities();
+        match self {
+            Self::StrongConsistency if claimed.consistency != Consistency::Strong => {
+                Some(format!("consistency is {:?}", claimed.consistency))
+            }
+            Self::TimeToLive(ttl) if ttl < claimed.min_ttl => Some(format!(
+                "the store keeps no life shorter than {:?}, the case needs {ttl:?}",
+                claimed.min_ttl
+            )),
+            Self::ValueBytes(bytes) if bytes > claimed.max_value_bytes => Some(format!(
+                "values have at most {} bytes, the case needs {bytes}",
+                claimed.max_value_bytes
+            )),
+            Self::FramedLayout if !matches!(bench.layout(), Layout::Framed(_)) => {
+                Some("the layout keeps whole seconds, and only in the store".into())
+            }
+            Self::Unwinding if !cfg!(panic = "unwind") => {
+                Some("a panic aborts in this build".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why a case failed.
+pub struct Failure(String);
+
+impl Failure {
+    /// A failure in words.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    #[track_caller]
+    fn from(error: E) -> Self {
+        Self(format!("{}: {error}", std::panic::Location::caller()))
+    }
+}
+
+/// Fails the case with a message unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::conformance::Failure::new(format!(
+                "{}:{}: {}", file!(), line!(), format_args!($($message)+)
+            )));
+        }
+    };
+}
+
+/// Fails the case unless both are equal.
+macro_rules! ensure_eq {
+    ($left:expr, $right:expr, $($message:tt)+) => {
+        match (&$left, &$right) {
+            (left, right) => ensure!(
+                *left == *right,
+                "{}: it is {:?}, not {:?}",
+                format_args!($($message)+),
+                left,
+                right
+            ),
+        }
+    };
+}
+
+/// The cases of a module, named after their functions.
+macro_rules! cases {
+    ($path:literal, $semantic:literal: $($function:ident $([$($need:expr),+])?),+ $(,)?) => {
+        &[$($crate::conformance::Case {
+            name: concat!($path, "::", stringify!($function)),
+            semantic: $semantic,
+            needs: &[$($($need),+)?],
+            run: |bench| Box::pin($function(bench)),
+        }),+]
+    };
+}
+
+pub(super) use {cases, ensure, ensure_eq};

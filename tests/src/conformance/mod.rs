@@ -1,0 +1,85 @@
+//! What every backend has to do, as one list of cases.
+//!
+//! A case is an async function over a [`Bench`]: a store, its clock, and a prefix of its own for
+//! the keys, so that all cases can share one server. Nothing here knows a runtime, an operating
+//! system or a target: the same list runs natively, inside a Worker and in a browser.
+//!
+//! [`store_cases`] hold a [`Store`](larder_core::Store) against what the trait promises,
+//! [`cache_cases`] hold a [`Cache`](larder_core::Cache) over that store against its semantics.
+//! Where a store's [`Capabilities`](larder_core::Capabilities) do not claim what a case needs, the
+//! case is reported as not claimed, with the reason; there is no other way to be excused from one.
+//!
+//! ```
+//! use futures::FutureExt;
+//! use larder_core::{Layout, MemoryStore, Store, VirtualRuntime};
+//! use larder_tests::conformance::{self, Backend};
+//! use std::sync::Arc;
+//!
+//! let runtime = VirtualRuntime::seeded(1);
+//! let memory = MemoryStore::builder().on(runtime.clone());
+//! let open = move || {
+//!     let handle: Arc<dyn Store> = Arc::new(memory.clone());
+//!     async move { Ok(handle) }.boxed()
+//! };
+//! let backend = Backend::new("memory", open);
+//! let report = runtime.block_on(conformance::run_all(&backend, conformance::cases()));
+//! assert_eq!(report.failed(), 0, "{report}");
+//! ```
+
+mod bench;
+mod cache;
+mod case;
+mod report;
+mod store;
+
+use futures::future::{Either, select};
+use larder_core::seconds;
+
+pub use bench::{Backend, Bench, Signal};
+pub use case::{Case, CaseResult, Failure, Need};
+pub use report::{CaseReport, Outcome, Report, markdown};
+
+/// What the trait `Store` promises.
+pub fn store_cases() -> impl Iterator<Item = &'static Case> {
+    store::CASES.iter().copied().flatten()
+}
+
+/// What a `Cache` promises over any store.
+pub fn cache_cases() -> impl Iterator<Item = &'static Case> {
+    cache::CASES.iter().copied().flatten()
+}
+
+/// Every case.
+pub fn cases() -> impl Iterator<Item = &'static Case> {
+    store_cases().chain(cache_cases())
+}
+
+/// Runs `case` on `backend`.
+pub async fn run(backend: &Backend, case: &'static Case) -> CaseReport {
+    let outcome = match Bench::new(backend, case.name).await {
+        Ok(bench) => judge(case, bench).await,
+        Err(error) => Outcome::Failed(format!("the store cannot be opened: {error}")),
+    };
+    CaseReport { case: case.name.into(), semantic: case.semantic.into(), outcome }
+}
+
+async fn judge(case: &'static Case, bench: Bench) -> Outcome {
+    if let Some(reason) = case.needs.iter().find_map(|need| need.unmet(&bench)) {
+        return Outcome::NotClaimed(reason);
+    }
+    let runtime = bench.runtime();
+    match select((case.run)(bench), runtime.sleep(seconds(120))).await {
+        Either::Left((Ok(()), _)) => Outcome::Passed,
+        Either::Left((Err(failure), _)) => Outcome::Failed(failure.to_string()),
+        Either::Right(_) => Outcome::Failed("it did not end within two minutes".into()),
+    }
+}
+
+/// Runs `cases` on `backend`, one after the other.
+pub async fn run_all(backend: &Backend, cases: impl IntoIterator<Item = &'static Case>) -> Report {
+    let mut reports = Vec::new();
+    for case in cases {
+        reports.push(run(backend, case).await);
+    }
+    Report { backend: backend.name().into(), cases: reports }
+}

@@ -1,0 +1,13 @@
+//! What the trait `Store` promises.
+
+mod limits;
+mod lives;
+mod many;
+mod scan;
+mod service;
+mod values;
+
+use super::Case;
+
+pub(super) const CASES: &[&[Case]] =
+    &[values::CASES, many::CASES, lives::CASES, scan::CASES, limits::CASES, service::CASES];

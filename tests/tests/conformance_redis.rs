@@ -1,0 +1,35 @@
+//! The conformance suite on a real Redis, which all cases share.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use larder_core::{Layout, Store, StoreError, seconds};
+use larder_redis::RedisStore;
+use larder_tests::conformance::{self, Backend};
+use larder_tests::redis_server::RedisServer;
+use larder_tests::trials;
+
+fn main() -> ExitCode {
+    let server = RedisServer::start();
+    let url = server.url();
+    let mut tests = Vec::new();
+    for case in conformance::cases() {
+        for (name, layout) in [("json", Layout::default()), ("plain", Layout::Plain)] {
+            let url = url.clone();
+            tests.push(trials::on_tokio(name, case, move || {
+                Backend::new("redis", move || Box::pin(open(url.clone())))
+                    .layout(layout)
+                    .run_name(name)
+            }));
+        }
+    }
+    let code = trials::run(tests);
+    drop(server);
+    code
+}
+
+/// With time for every command: what a store does that is overloaded is not the question here.
+async fn open(url: String) -> Result<Arc<dyn Store>, StoreError> {
+    let store = RedisStore::builder().url(url).command_timeout(seconds(30)).connect().await?;
+    Ok(Arc::new(store))
+}
