@@ -20,9 +20,13 @@ use crate::{
     workspace::Workspace,
 };
 
+/// Packages that have no tests because they are one, for another target.
+const TESTS_THEMSELVES: [&str; 1] = ["larder-tests-worker"];
+
 /// The packages that have tests: each is a suite.
 pub(crate) fn packages(workspace: &Workspace) -> Vec<&str> {
-    workspace.packages.iter().map(|package| package.name.as_str()).collect()
+    let names = workspace.packages.iter().map(|package| package.name.as_str());
+    names.filter(|name| !TESTS_THEMSELVES.contains(name)).collect()
 }
 
 /// What a package's tests need.
@@ -281,6 +285,7 @@ mod tests {
         let package = |name: &str| Package {
             id: String::new(),
             name: name.to_owned(),
+            manifest_path: PathBuf::new(),
             dependencies: Vec::new(),
             features: Default::default(),
             targets: Vec::new(),

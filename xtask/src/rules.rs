@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{exec, summary::Tally, workspace::Workspace};
+use crate::{
+    exec,
+    summary::Tally,
+    workspace::{Package, Workspace},
+};
 
 /// Crates that bring I/O, a runtime or HTTP. None may stand behind core.
 const FORBIDDEN_IN_CORE: [&str; 8] =
@@ -17,12 +21,11 @@ const FORBIDDEN_IN_CORE: [&str; 8] =
 /// Core's features that a native user turns on.
 const CORE_FEATURES: [&str; 2] = ["default", "memory,tokio,msgpack"];
 
-/// The crates of this workspace that each may depend on. Its tests may use two more: itself, for
-/// the features that they need, and [`TEST_SUPPORT`].
-const ARROWS: [(&str, &[&str]); 4] = [
+/// The crates of this workspace that each may depend on; a backend, only on core. Its tests may use
+/// two more: itself, for the features that they need, and [`TEST_SUPPORT`].
+const ARROWS: [(&str, &[&str]); 3] = [
     ("larder-core", &[]),
     ("larder-http", &["larder-core"]),
-    ("larder-redis", &["larder-core"]),
     ("larder-demo", &["larder-core", "larder-http"]),
 ];
 
@@ -40,7 +43,9 @@ pub(crate) fn run(workspace: &Workspace, tally: &mut Tally) {
             tree_of_core(workspace, features).and_then(|tree| no_forbidden_crate(&tree)),
         );
     }
-    for (package, allowed) in ARROWS {
+    let backends = workspace.packages.iter().filter(|package| is_backend(package));
+    let of_backends = backends.map(|package| (package.name.as_str(), &["larder-core"][..]));
+    for (package, allowed) in ARROWS.into_iter().chain(of_backends) {
         tally.check(&format!("what {package} depends on"), arrows(workspace, package, allowed));
     }
     for folder in PORTABLE {
@@ -83,6 +88,10 @@ fn no_forbidden_crate(tree: &str) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn is_backend(package: &Package) -> bool {
+    package.folder().starts_with("backend-")
 }
 
 fn arrows(workspace: &Workspace, package: &str, allowed: &[&str]) -> Result<()> {

@@ -13,15 +13,18 @@ use crate::{
 };
 
 /// The crates that users depend on: each of their features is built alone and all together.
-const LIBRARIES: [&str; 4] = ["larder", "larder-core", "larder-http", "larder-redis"];
+const LIBRARIES: [&str; 5] = ["larder", "larder-core", "larder-http", "larder-redis", "larder-kv"];
 
 /// What is built for wasm32, and with which features.
-const ON_WASM: [(&str, &[&str]); 6] = [
+const ON_WASM: [(&str, &[&str]); 9] = [
     ("larder-core", &["--no-default-features"]),
     ("larder-core", &["--no-default-features", "--features", "memory,msgpack,browser"]),
     ("larder-core", &["--all-features"]),
     ("larder-http", &["--no-default-features"]),
     ("larder-http", &["--all-features"]),
+    ("larder-kv", &[]),
+    ("larder-kv", &["--all-features"]),
+    ("larder-tests-worker", &[]),
     ("larder", &["--no-default-features", "--features", "memory,msgpack,browser,http"]),
 ];
 

@@ -24,6 +24,7 @@ pub(crate) struct Workspace {
 pub(crate) struct Package {
     pub(crate) id: String,
     pub(crate) name: String,
+    pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) features: BTreeMap<String, Vec<String>>,
     pub(crate) targets: Vec<Target>,
@@ -75,6 +76,14 @@ impl Workspace {
             Some(package) => Ok(package),
             None => bail!("the workspace has no package `{name}`"),
         }
+    }
+}
+
+impl Package {
+    /// The name of its folder.
+    pub(crate) fn folder(&self) -> &str {
+        let folder = self.manifest_path.parent().and_then(Path::file_name);
+        folder.and_then(|name| name.to_str()).unwrap_or_default()
     }
 }
 
