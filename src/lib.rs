@@ -1,5 +1,35 @@
-//! Cached values, cached HTTP responses, rate limits and sessions: the same on a native server
-//! and at the edge.
+//! Cached values and cached HTTP responses: the same on a native server and wherever wasm32 runs.
+//!
+//! This crate only brings the others together. In the order a reader needs it:
+//!
+//! - [`Cache`]: typed values under keys, loaded once however many callers wait.
+//! - [`MemoryStore`] (feature `memory`) and `redis::RedisStore` (feature `redis`): where they are
+//!   kept.
+//! - `http::ResponseCache` (feature `http`): a tower layer that answers GET and HEAD from a cache.
+//! - [`Store`], [`Runtime`]: what a backend, or another platform, has to implement.
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `memory` (default) | the store in this process |
+//! | `tokio` (default) | the clock, timers and tasks of Tokio, on native targets |
+//! | `browser` | the clock, timers and tasks of a browser, on wasm32 |
+//! | `redis` | the store on Redis and Valkey, on native targets |
+//! | `http` | the tower middleware |
+//! | `msgpack` | the MessagePack codec |
+//! | `testing` | a virtual clock |
+//!
+//! ```
+//! use larder::{Cache, MemoryStore, minutes};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> larder::Result<()> {
+//! let cache = Cache::builder(MemoryStore::new()).namespace("app").ttl(minutes(5)).build()?;
+//! let name = cache
+//!     .get_or_load("user:42:name", async || Ok::<_, std::io::Error>("Zoë".to_string()))
+//!     .await?;
+//! assert_eq!(*name, "Zoë");
+//! # Ok(()) }
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[doc(inline)]
 pub use larder_core::*;
@@ -11,3 +41,7 @@ pub use larder_http as http;
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use larder_redis as redis;
+
+#[cfg(all(doctest, feature = "http", feature = "redis"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
