@@ -330,6 +330,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "tls")]
     fn a_certificate_that_is_not_there_is_named() {
         let error = RedisStore::builder()
             .tls(true)

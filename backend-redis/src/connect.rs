@@ -13,7 +13,7 @@ use redis::{
 use tokio::sync::Notify;
 
 use crate::config::{Config, Endpoint, Secret, problem};
-use crate::error::{Remedy, STORE, from_redis, remedy};
+use crate::error::{Remedy, STORE, from_redis, remedy, said};
 
 /// What a failed attempt to connect is called in errors.
 const CONNECT: &str = "connect";
@@ -106,7 +106,9 @@ impl Connector {
         let (what, source) = match stage {
             Stage::Network => ("no connection".into(), None),
             Stage::Ready(None) => ("no answer to PING".into(), None),
-            Stage::Ready(Some(error)) => (format!("not ready ({error})"), Some(error.clone())),
+            Stage::Ready(Some(error)) => {
+                (format!("not ready ({})", said(error)), Some(error.clone()))
+            }
         };
         let detail = format!(
             "{address}: {what} within {timeout:?} (see RedisStoreBuilder::connect_timeout)"

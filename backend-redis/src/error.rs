@@ -43,12 +43,20 @@ pub(crate) fn is_outage(kind: StoreErrorKind) -> bool {
 /// An error that Redis or the network gave to `operation`.
 pub(crate) fn from_redis(operation: &'static str, address: &str, error: &RedisError) -> StoreError {
     let (kind, advice) = diagnose(error);
-    let mut detail = format!("{address}: {error}");
+    let mut detail = format!("{address}: {}", said(error));
     if let Some(advice) = advice {
         detail.push_str("; ");
         detail.push_str(advice);
     }
     StoreError::new(kind, STORE, operation, detail).with_source(error.clone())
+}
+
+/// What went wrong, in the server's own words where they are its.
+pub(crate) fn said(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    }
 }
 
 fn diagnose(error: &RedisError) -> (StoreErrorKind, Option<&'static str>) {

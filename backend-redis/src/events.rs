@@ -85,7 +85,9 @@ impl fmt::Display for ConnectionEvent {
 
 /// Where events go: to `tracing`, and to the callback.
 #[derive(Clone, Default)]
-pub(crate) struct Listener(Option<Arc<dyn Fn(&ConnectionEvent) + Send + Sync>>);
+pub(crate) struct Listener(Option<Arc<Callback>>);
+
+type Callback = dyn Fn(&ConnectionEvent) + Send + Sync;
 
 impl Listener {
     pub(crate) fn new(callback: impl Fn(&ConnectionEvent) + Send + Sync + 'static) -> Self {

@@ -367,6 +367,9 @@ impl Shared {
 }
 
 fn not_connected(operation: &'static str, last: &StoreError) -> StoreError {
+    if last.operation() == operation {
+        return last.clone();
+    }
     let detail = format!("not connected: {last}");
     StoreError::new(last.kind(), STORE, operation, detail).with_source(last.clone())
 }

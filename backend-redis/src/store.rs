@@ -49,6 +49,9 @@ const BYTES_PER_PIPELINE: usize = 4 << 20;
 ///
 /// A time to live is rounded up to whole milliseconds, and is at most 100 years.
 ///
+/// Calls need a Tokio runtime with its I/O and time drivers, and panic outside of one. A store may
+/// be used on another runtime after the first one ended; it connects anew.
+///
 /// # When Redis is down
 ///
 /// A call waits for a connection, and is tried again on a new one, up to

@@ -104,7 +104,7 @@ impl RedisServerBuilder {
             String::from("--dir"),
             std::env::temp_dir().display().to_string(),
             String::from("--dbfilename"),
-            format!("larder-test-{port}.rdb"),
+            database_file(port),
         ];
         if let Some(password) = &self.password {
             arguments.extend([String::from("--requirepass"), password.clone()]);
@@ -221,7 +221,13 @@ impl RedisServer {
             .unwrap_or(0)
     }
 
+    /// What a test made it save, if anything: `DEBUG RELOAD` does.
+    fn forget_data(&self) {
+        let _ = std::fs::remove_file(std::env::temp_dir().join(database_file(self.port)));
+    }
+
     fn spawn(&mut self) -> io::Result<()> {
+        self.forget_data();
         let child = Command::new("redis-server")
             .args(&self.arguments)
             .stdin(Stdio::null())
@@ -259,7 +265,12 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
+        self.forget_data();
     }
+}
+
+fn database_file(port: u16) -> String {
+    format!("larder-test-{port}.rdb")
 }
 
 fn exchange(stream: &mut TcpStream, words: &[&str]) -> io::Result<String> {
