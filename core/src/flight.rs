@@ -256,10 +256,13 @@ impl Lead {
         &self.key
     }
 
-    /// Says that the leader has looked into the store in vain and begins to load.
+    /// Says that the leader has looked into the store in vain and begins to load. What was
+    /// invalidated before this moment is not in what it will find.
     pub(crate) fn begin_load(&mut self, now: Timestamp) {
         self.load_started = now;
-        lock(&self.flight.state).loading = true;
+        let mut state = lock(&self.flight.state);
+        state.loading = true;
+        state.superseded = false;
     }
 
     /// When the load began, which is when the life of its value begins.
