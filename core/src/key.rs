@@ -89,8 +89,10 @@ pub(crate) fn check(
         });
     }
     // Almost every key is ASCII: look at bytes first, and decode only where one is suspicious.
-    // 0xC2 leads the C1 controls, U+0080 to U+009F.
-    if text.bytes().any(|byte| byte < 0x20 || byte == 0x7f || byte == 0xc2)
+    // 0xC2 leads the C1 controls, U+0080 to U+009F. All bytes, as the compiler can then take many
+    // at a time.
+    let suspicious = |found, byte| found | (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2);
+    if text.bytes().fold(false, suspicious)
         && let Some((at, character)) = text.char_indices().find(|(_, c)| c.is_control())
     {
         let text = beginning(text);

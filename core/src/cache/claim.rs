@@ -11,7 +11,7 @@ use super::load::Absence;
 use super::policy::Policy;
 use super::{Cache, Entry, RawValue};
 use crate::error::Error;
-use crate::flight::{Claimed, Follow, Lead, Lost};
+use crate::flight::{Claimed, Follow, Lead, Lost, Mark};
 use crate::lease::Held;
 use crate::time::Timestamp;
 
@@ -58,29 +58,8 @@ impl<K: AsRef<str>> Entry<'_, K> {
         if let Some(Some(value)) = cache.read_accepting::<Raw<V>>(&key, Absence::IsAMiss).await {
             return Ok(Claim::Hit(value));
         }
-        match cache.claim::<Raw<V>>(&key, &self.policy, mark, Absence::IsAMiss) {
-            Claimed::Lead { mut lead, recheck } => {
-                if recheck
-                    && let Some(Some(value)) =
-                        cache.look_again::<Raw<V>>(&lead, Absence::IsAMiss).await
-                {
-                    return Ok(Claim::Hit(value));
-                }
-                let (absence, policy) = (Absence::IsAMiss, self.policy);
-                let lease = match cache.lease_or_value::<Raw<V>>(&lead, &policy, absence).await {
-                    Leased::Found(Some(value)) => return Ok(Claim::Hit(value)),
-                    Leased::Found(None) => None,
-                    Leased::Granted(lease) => lease,
-                };
-                cache.begin_load(&mut lead);
-                let cache = cache.clone();
-                Ok(Claim::Lead(Leader { cache, policy, lead, lease, value: PhantomData }))
-            }
-            Claimed::Follow(follow) => {
-                cache.meter().coalesced();
-                Ok(Claim::Follow(Follower { cache: cache.clone(), follow, value: PhantomData }))
-            }
-        }
+        // Boxed, so that a hit does not carry the room that a miss needs.
+        Ok(Box::pin(cache.claim_missed(&key, self.policy, mark)).await)
     }
 
     /// Leads a load of the key whatever the cache holds and whoever else loads it: for a caller
@@ -108,6 +87,34 @@ impl<K: AsRef<str>> Entry<'_, K> {
         self.cache.begin_load(&mut lead);
         let (cache, policy) = (self.cache.clone(), self.policy);
         Ok(Leader { cache, policy, lead, lease: None, value: PhantomData })
+    }
+}
+
+impl Cache {
+    /// Claims a key that was read and missed after `mark`.
+    async fn claim_missed<V: RawValue>(&self, key: &str, policy: Policy, mark: Mark) -> Claim<V> {
+        let absence = Absence::IsAMiss;
+        match self.claim::<Raw<V>>(key, &policy, mark, absence) {
+            Claimed::Lead { mut lead, recheck } => {
+                if recheck
+                    && let Some(Some(value)) = self.look_again::<Raw<V>>(&lead, absence).await
+                {
+                    return Claim::Hit(value);
+                }
+                let lease = match self.lease_or_value::<Raw<V>>(&lead, &policy, absence).await {
+                    Leased::Found(Some(value)) => return Claim::Hit(value),
+                    Leased::Found(None) => None,
+                    Leased::Granted(lease) => lease,
+                };
+                self.begin_load(&mut lead);
+                let cache = self.clone();
+                Claim::Lead(Leader { cache, policy, lead, lease, value: PhantomData })
+            }
+            Claimed::Follow(follow) => {
+                self.meter().coalesced();
+                Claim::Follow(Follower { cache: self.clone(), follow, value: PhantomData })
+            }
+        }
     }
 }
 

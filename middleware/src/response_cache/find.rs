@@ -16,14 +16,14 @@ use crate::policy::Use;
 pub(super) enum Found {
     Hit(Arc<Stored>),
     /// The service is to be asked; where there is a [`Miss`], the answer is of use to others.
-    Miss(Option<Miss>),
+    Miss(Option<Box<Miss>>),
     /// There is no place for it: the key breaks a rule of the store's.
     NoPlace,
 }
 
 /// A response that others may wait for, and the place where it belongs.
 pub(super) struct Miss {
-    pub(super) leader: Leader<Stored>,
+    pub(super) leader: Box<Leader<Stored>>,
     pub(super) key: String,
     /// Where `key` is that of a variant: the key of the resource, and by what its variants differ.
     pub(super) variant_of: Option<(String, Variants)>,
@@ -60,7 +60,7 @@ pub(super) async fn find(shared: &Shared, request: &Parts, key: String, usage: U
             // Nothing that this layer writes: variants of a variant.
             Stored::Variants(_) => return Found::Miss(None),
             _ if usage == Use::Refresh => {
-                return match entry(shared, &place.key).lead_raw() {
+                return match lead(shared, &place.key) {
                     Ok(leader) => Found::Miss(Some(place.miss(leader, shared, request))),
                     Err(_) => Found::NoPlace,
                 };
@@ -76,16 +76,17 @@ struct Place {
 }
 
 impl Place {
-    fn miss(self, leader: Leader<Stored>, shared: &Shared, request: &Parts) -> Miss {
+    fn miss(self, leader: Box<Leader<Stored>>, shared: &Shared, request: &Parts) -> Box<Miss> {
         let request_headers = (!shared.settings.is_plain()).then(|| request.headers.clone());
-        Miss { leader, key: self.key, variant_of: self.variant_of, request_headers }
+        let Self { key, variant_of } = self;
+        Box::new(Miss { leader, key, variant_of, request_headers })
     }
 }
 
 enum Looked {
     At(Arc<Stored>),
     Missing,
-    Leading(Leader<Stored>),
+    Leading(Box<Leader<Stored>>),
 }
 
 /// What stands under the key, or the lead of it; waits for another who leads it, within bounds.
@@ -99,31 +100,36 @@ async fn look(shared: &Shared, key: &str, usage: Use) -> Result<Looked, Error> {
     if !may_wait {
         return Ok(match cache.get_raw(key).await? {
             Some(stored) => Looked::At(stored),
-            None => Looked::Leading(entry(shared, key).lead_raw()?),
+            None => Looked::Leading(lead(shared, key)?),
         });
     }
     let mut give_up = None;
     loop {
         let follower = match entry(shared, key).claim_raw().await? {
             Claim::Hit(stored) => return Ok(Looked::At(stored)),
-            Claim::Lead(leader) => return Ok(Looked::Leading(leader)),
+            Claim::Lead(leader) => return Ok(Looked::Leading(Box::new(leader))),
             Claim::Follow(follower) => follower,
         };
         let now = runtime.now();
         let give_up = *give_up.get_or_insert(now + shared.settings.max_wait);
-        match follower.followed().await {
+        // Boxed, so that a hit does not carry the room that a wait needs.
+        match Box::pin(follower.followed()).await {
             Followed::Value(stored) => return Ok(Looked::At(stored)),
             Followed::Gone if runtime.now() < give_up => {}
             Followed::Overdue => {
                 // Whoever comes next should not wait as long for nothing.
                 uncacheable.remember(key, runtime.now());
-                return Ok(Looked::Leading(entry(shared, key).lead_raw()?));
+                return Ok(Looked::Leading(lead(shared, key)?));
             }
             Followed::Gone | Followed::Declined => {
-                return Ok(Looked::Leading(entry(shared, key).lead_raw()?));
+                return Ok(Looked::Leading(lead(shared, key)?));
             }
         }
     }
+}
+
+fn lead(shared: &Shared, key: &str) -> Result<Box<Leader<Stored>>, Error> {
+    entry(shared, key).lead_raw().map(Box::new)
 }
 
 fn entry<'a>(shared: &'a Shared, key: &'a str) -> Entry<'a, &'a str> {

@@ -46,7 +46,7 @@ pin_project! {
 pub(super) enum Asked {
     PastTheCache,
     /// With a miss the answer is of use to others.
-    OnAMiss(Option<Miss>),
+    OnAMiss(Option<Box<Miss>>),
 }
 
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
@@ -126,13 +126,13 @@ fn pass_on<RB: Body, E>(
         Ok(response) => response,
         Err(error) => {
             if let Some(miss) = miss {
-                record::failed(miss, shared);
+                record::failed(*miss, shared);
             }
             return Err(error);
         }
     };
     let (mut head, body) = response.into_parts();
-    let recording = miss.and_then(|miss| record::begin(miss, shared, &head, &body));
+    let recording = miss.and_then(|miss| record::begin(*miss, shared, &head, &body));
     head.headers.insert(X_CACHE, HeaderValue::from_static(x_cache));
     Ok(Response::from_parts(head, ResponseBody::inner(body, recording)))
 }

@@ -139,13 +139,14 @@ fn host_field(headers: &HeaderMap) -> Option<&str> {
 /// The parameters in the order of their names. Those of one name stay in their order, as it may
 /// mean something.
 fn push_sorted(key: &mut String, query: &str) {
-    let name = |pair: &str| pair.len() - pair.find('=').map_or(0, |at| pair.len() - at);
-    let compare = |a: &&str, b: &&str| a[..name(a)].cmp(&b[..name(b)]);
-    if query.split('&').is_sorted_by(|a, b| compare(a, b).is_le()) {
+    fn name(pair: &[u8]) -> &[u8] {
+        pair.split(|byte| *byte == b'=').next().unwrap_or_default()
+    }
+    if query.as_bytes().split(|byte| *byte == b'&').is_sorted_by_key(name) {
         return key.push_str(query);
     }
     let mut pairs: Vec<&str> = query.split('&').collect();
-    pairs.sort_by(compare);
+    pairs.sort_by_key(|pair| name(pair.as_bytes()));
     let mut between = "";
     for pair in pairs {
         key.push_str(between);

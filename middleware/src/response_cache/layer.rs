@@ -25,8 +25,9 @@ use crate::policy::RequestRules;
 #[derive(Debug, Clone)]
 #[must_use = "a layer does nothing until it is put onto a service"]
 pub struct ResponseCache {
-    settings: Settings,
-    seen: Arc<Seen>,
+    // Shared at once: axum puts its layers onto a route for every request, unless the router was
+    // given its state before.
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,8 +47,8 @@ pub(super) struct Seen {
     pub(super) uncacheable: Uncacheable,
 }
 
-/// What a service and its futures share.
-#[derive(Debug)]
+/// What the layer, its services and their futures share.
+#[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) seen: Arc<Seen>,
@@ -64,26 +65,26 @@ impl ResponseCache {
     ///
     /// The form of keys and values follows from the cache's [`Layout`].
     pub fn new(cache: Cache) -> Self {
-        Self {
-            seen: Arc::new(Seen {
-                meter: Meter::new(cache.name()),
-                uncacheable: Uncacheable::default(),
-            }),
-            settings: Settings {
-                keys: Keys::new(&cache),
-                rules: RequestRules::default(),
-                ttl: minutes(1),
-                max_body_bytes: 1 << 20,
-                max_wait: seconds(10),
-                cache: cache.with_read_timeout(millis(500)),
-            },
-        }
+        let seen = Seen { meter: Meter::new(cache.name()), uncacheable: Uncacheable::default() };
+        let settings = Settings {
+            keys: Keys::new(&cache),
+            rules: RequestRules::default(),
+            ttl: minutes(1),
+            max_body_bytes: 1 << 20,
+            max_wait: seconds(10),
+            cache: cache.with_read_timeout(millis(500)),
+        };
+        Self { shared: Arc::new(Shared { settings, seen: Arc::new(seen) }) }
+    }
+
+    fn settings(&mut self) -> &mut Settings {
+        &mut Arc::make_mut(&mut self.shared).settings
     }
 
     /// How long a response lives that does not say so itself, in `Cache-Control` or `Expires`.
     /// A minute by default; zero stores only those that say so.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.settings.ttl = ttl;
+        self.settings().ttl = ttl;
         self
     }
 
@@ -92,7 +93,7 @@ impl ResponseCache {
     ///
     /// Up to as many bytes are held in memory for every response that is being stored.
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
-        self.settings.max_body_bytes = bytes;
+        self.settings().max_body_bytes = bytes;
         self
     }
 
@@ -102,7 +103,7 @@ impl ResponseCache {
     /// It is the service's slowest answer that should be waited for; but a client that reads slowly
     /// holds up those who wait for its response as well.
     pub fn max_wait(mut self, wait: Duration) -> Self {
-        self.settings.max_wait = wait;
+        self.settings().max_wait = wait;
         self
     }
 
@@ -111,7 +112,8 @@ impl ResponseCache {
     ///
     /// A request looks once, and once more for a response with `Vary`.
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.cache = self.settings.cache.with_read_timeout(timeout);
+        let settings = self.settings();
+        settings.cache = settings.cache.with_read_timeout(timeout);
         self
     }
 
@@ -121,13 +123,13 @@ impl ResponseCache {
     /// without credentials: right only where the credentials do not change the answer, or where
     /// [`key`](Self::key) or the response's `Vary` tell them apart.
     pub fn cache_authorized(mut self, yes: bool) -> Self {
-        self.settings.rules.cache_authorized = yes;
+        self.settings().rules.cache_authorized = yes;
         self
     }
 
     /// What every key begins with, before a `:`. `http-cache` by default.
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.settings.keys.set_prefix(prefix.into());
+        self.settings().keys.set_prefix(prefix.into());
         self
     }
 
@@ -151,7 +153,7 @@ impl ResponseCache {
     /// # Ok::<(), larder_core::Error>(())
     /// ```
     pub fn key(mut self, key: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
-        self.settings.keys.set_maker(Arc::new(key));
+        self.settings().keys.set_maker(Arc::new(key));
         self
     }
 }
@@ -160,7 +162,6 @@ impl<S> Layer<S> for ResponseCache {
     type Service = ResponseCacheService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let shared = Shared { settings: self.settings.clone(), seen: Arc::clone(&self.seen) };
-        ResponseCacheService::new(inner, Arc::new(shared))
+        ResponseCacheService::new(inner, Arc::clone(&self.shared))
     }
 }

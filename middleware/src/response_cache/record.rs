@@ -27,7 +27,7 @@ pub(super) struct Recording {
 /// What a recording needs until it is completed or given up.
 struct Open {
     shared: Arc<Shared>,
-    leader: Leader<Stored>,
+    leader: Box<Leader<Stored>>,
     key: String,
     head: Head,
     fresh_until: Timestamp,
@@ -126,7 +126,7 @@ fn place(
     keep: Keep,
     shared: &Arc<Shared>,
     now: Timestamp,
-) -> Option<(Leader<Stored>, String)> {
+) -> Option<(Box<Leader<Stored>>, String)> {
     let Miss { leader, key, variant_of, request_headers } = miss;
     let cache = &shared.settings.cache;
     let ttl = keep.fresh_until.since(now).max(shared.settings.ttl);
@@ -141,7 +141,7 @@ fn place(
             };
             // Who waits learns the fields at once, and waits on only for its own variant.
             leader.complete(Arc::new(Stored::Variants(variants)), ttl);
-            Some((of_variant, variant_key))
+            Some((Box::new(of_variant), variant_key))
         }
         Some((_, variants)) if variants.names.contains_all(&keep.vary) => Some((leader, key)),
         Some((resource, variants)) => {
@@ -163,7 +163,13 @@ fn place(
     }
 }
 
-fn refuse(shared: &Shared, leader: Leader<Stored>, key: &str, status: StatusCode, why: Refusal) {
+fn refuse(
+    shared: &Shared,
+    leader: Box<Leader<Stored>>,
+    key: &str,
+    status: StatusCode,
+    why: Refusal,
+) {
     tracing::debug!(key, why = why.as_str(), "a response is not stored");
     shared.seen.meter.not_stored(why);
     // A server's failure passes, and a 304 is for one client: neither says that the next response

@@ -1,0 +1,42 @@
+//! The figures, under the names that the documentation has for them.
+
+use larder_core::{Cache, MemoryStore, VirtualRuntime};
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use super::origin::{Origin, World, get, request, text, with};
+
+#[test]
+fn requests_and_refusals_are_counted() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let figures = recorder.handle();
+    let world = metrics::with_local_recorder(&recorder, || {
+        let runtime = VirtualRuntime::seeded(1);
+        let store = MemoryStore::builder().on(runtime.clone());
+        let origin = Origin::new(|request| match request.uri().path() {
+            "/cookie" => with("a", &[("set-cookie", "id=1")]),
+            _ => text("a"),
+        });
+        World::on(&runtime, Cache::builder(store).name("shop"), origin, |layer| layer)
+    });
+    world.run(async |world| {
+        world.get("/").await;
+        world.get("/").await;
+        world.get("/").await;
+        world.get("/cookie").await;
+        world.ask(request(http::Method::POST, "/", &[])).await;
+        world.ask(get("/", &[("range", "bytes=0-1")])).await;
+        drop(world.head_of(get("/unread", &[])).await);
+    });
+    let text = figures.render();
+    for line in [
+        r#"larder_http_requests_total{cache="shop",result="hit"} 2"#,
+        r#"larder_http_requests_total{cache="shop",result="miss"} 3"#,
+        r#"larder_http_requests_total{cache="shop",result="bypass"} 2"#,
+        r#"larder_http_bypassed_total{cache="shop",reason="method"} 1"#,
+        r#"larder_http_bypassed_total{cache="shop",reason="range"} 1"#,
+        r#"larder_http_not_stored_total{cache="shop",reason="set_cookie"} 1"#,
+        r#"larder_http_not_stored_total{cache="shop",reason="abandoned"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
