@@ -7,9 +7,22 @@
 //! With the feature `native`:
 //!
 //! - `trials`: the conformance suite as tests of cargo.
-//! - `redis_server`: a real Redis of a test's own.
+//! - `e2e`: what the demo has to answer over HTTP, as a list of cases for every server of it.
+//! - `redis_server`, `demo_server`, `node_service`: real servers of a test's own; each is a
+//!   `process`, but for the first.
+//! - `http_client`: answers that say of themselves what is wrong with them.
 
 pub mod conformance;
+#[cfg(feature = "native")]
+pub mod demo_server;
+#[cfg(feature = "native")]
+pub mod e2e;
+#[cfg(feature = "native")]
+pub mod http_client;
+#[cfg(feature = "native")]
+pub mod node_service;
+#[cfg(feature = "native")]
+pub mod process;
 #[cfg(feature = "native")]
 pub mod redis_server;
 pub mod stores;

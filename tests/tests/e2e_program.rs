@@ -1,0 +1,242 @@
+//! The demo server as a program: its arguments, what it says, and what it never says.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use larder_tests::demo_server::{command, program, wait_for_address};
+use larder_tests::e2e::{Load, Shop, Target};
+use larder_tests::http_client::HttpClient;
+use larder_tests::process::Process;
+use larder_tests::redis_server::RedisServer;
+use serde_json::json;
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const SECRET: &str = "hunter2-is-a-secret";
+
+/// Runs it to its end; its exit code, and what it said.
+fn run(command: &mut Command) -> Result<(i32, String)> {
+    let mut process = Process::start(command)?;
+    let status = process.wait(PATIENCE)?;
+    Ok((status.code().context("a signal ended it")?, process.said()))
+}
+
+/// Runs it with these arguments, and expects it to fail and to say all of this.
+fn fails(arguments: &[&str], said: &[&str]) -> Result<()> {
+    let folder = TempDir::new()?;
+    let mut command = command(&folder.path().join("shop.db"))?;
+    let (code, text) = run(command.args(arguments))?;
+    ensure!(code != 0, "{arguments:?}: it ended well: {text}");
+    for said in said {
+        ensure!(text.contains(said), "{arguments:?}: no {said:?} in: {text}");
+    }
+    ensure!(!text.contains(SECRET), "{arguments:?}: it gives away the password: {text}");
+    ensure!(!text.contains("panicked"), "{arguments:?}: it panicked: {text}");
+    Ok(())
+}
+
+/// Starts it on this database; where it listens.
+fn start(database: &Path) -> Result<(Process, String)> {
+    let process = Process::start(&mut command(database)?)?;
+    let base = wait_for_address(&process)?;
+    Ok((process, base))
+}
+
+fn stop(mut process: Process) -> Result<String> {
+    process.interrupt()?;
+    let status = process.wait(PATIENCE)?;
+    ensure!(status.success(), "it ended with {status}: {}", process.said());
+    Ok(process.said())
+}
+
+#[test]
+fn help_names_every_argument_and_no_secret() -> Result<()> {
+    let url = format!("redis://:{SECRET}@cache.internal");
+    for flag in ["--help", "-h"] {
+        let mut command = Command::new(program()?);
+        let (code, text) = run(command.arg(flag).env("LARDER_REDIS_URL", &url))?;
+        ensure!(code == 0, "it ended with {code}");
+        for argument in ["--port", "--database", "--redis", "LARDER_REDIS_URL", "8787"] {
+            ensure!(text.contains(argument), "{flag} does not name {argument}: {text}");
+        }
+        ensure!(!text.contains(SECRET), "{flag} shows the environment: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn arguments_that_cannot_work_are_named() -> Result<()> {
+    fails(&["--prot", "8080"], &["--prot", "--port", "--help"])?;
+    fails(&["extra"], &["extra"])?;
+    let mut bad_port = Command::new(program()?);
+    let (code, text) = run(bad_port.args(["--port", "70000"]))?;
+    ensure!(code != 0 && text.contains("70000") && text.contains("--port"), "{text}");
+    fails(&["--host", "host.invalid"], &["host.invalid", "--host"])
+}
+
+#[test]
+fn a_bad_url_of_redis_is_explained_without_its_password() -> Result<()> {
+    for (url, said) in [
+        (format!("http://:{SECRET}@cache"), "scheme"),
+        (format!("redis://:{SECRET}@cache:port"), "port"),
+        (format!("redis://:{SECRET}@cache/shop"), "database"),
+        (format!("{SECRET}@cache:6379"), "redis://"),
+    ] {
+        fails(&["--redis", &url], &["--redis", said])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_port_in_use_is_explained() -> Result<()> {
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let port = taken.local_addr()?.port().to_string();
+    let folder = TempDir::new()?;
+    let mut command = Command::new(program()?);
+    command.args(["--port", &port, "--database"]).arg(folder.path().join("shop.db"));
+    let (code, text) = run(&mut command)?;
+    ensure!(code == 1, "it ended with {code}: {text}");
+    for said in ["cannot listen", &port, "--port"] {
+        ensure!(text.contains(said), "no {said:?} in: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_explained() -> Result<()> {
+    let folder = TempDir::new()?;
+    let foreign = folder.path().join("notes.txt");
+    std::fs::write(&foreign, "This is no database. ".repeat(100))?;
+    let nowhere = folder.path().join("no/such/folder/shop.db");
+    for database in [&foreign, &nowhere, &folder.path().to_path_buf()] {
+        let (code, text) = run(&mut command(database)?)?;
+        let name = database.to_string_lossy();
+        ensure!(code == 1, "{name}: it ended with {code}: {text}");
+        ensure!(text.contains(&*name) && text.contains("--database"), "{name}: {text}");
+    }
+    let untouched = std::fs::read_to_string(&foreign)?;
+    ensure!(untouched.starts_with("This is no database. "), "it wrote into a foreign file");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_start_keeps_what_the_first_one_left() -> Result<()> {
+    let folder = TempDir::new()?;
+    let database = folder.path().join("shop.db");
+    let (first, base) = start(&database)?;
+    let shop = HttpClient::new(&base);
+    shop.put("/api/v1/users/7", &json!({ "name": "Still Here" })).await?.json()?;
+    shop.delete("/api/v1/users/8").await?.expect_header("x-invalidation", "done")?;
+    let filling = format!("filling {}", database.display());
+    let said = stop(first)?;
+    ensure!(said.contains(&filling), "it does not say that it fills the database: {said}");
+
+    let (second, base) = start(&database)?;
+    let shop = HttpClient::new(&base);
+    let user = shop.get("/api/v1/users/7").await?.json()?;
+    ensure!(user["name"] == "Still Here", "{user}");
+    shop.get("/api/v1/users/8").await?.problem(http::StatusCode::NOT_FOUND, &[])?;
+    let said = stop(second)?;
+    ensure!(!said.contains(&filling), "it filled the database again: {said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_servers_may_fill_one_database_at_once() -> Result<()> {
+    let folder = TempDir::new()?;
+    let database = folder.path().join("shop.db");
+    let first = Process::start(&mut command(&database)?)?;
+    let second = Process::start(&mut command(&database)?)?;
+    for process in [&first, &second] {
+        let shop = HttpClient::new(&wait_for_address(process)?);
+        let page = shop.get("/api/v1/products?limit=1").await?.json()?;
+        ensure!(page["total"] == 10_000, "{page}");
+    }
+    stop(first)?;
+    stop(second)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_environment_names_redis_and_the_command_line_goes_before_it() -> Result<()> {
+    let (from_environment, from_arguments) = (RedisServer::start(), RedisServer::start());
+    let folder = TempDir::new()?;
+    let database = folder.path().join("shop.db");
+    let environment = ("LARDER_REDIS_URL", from_environment.url());
+    for (arguments, redis) in [
+        (vec![], &from_environment),
+        (vec![String::from("--redis"), from_arguments.url()], &from_arguments),
+    ] {
+        let mut command = command(&database)?;
+        command.args(&arguments).env(environment.0, &environment.1);
+        let server = Process::start(&mut command)?;
+        let shop = HttpClient::new(&wait_for_address(&server)?);
+        shop.get("/api/v1/users/9").await?.json()?;
+        ensure!(redis.command(&["DBSIZE"]) == ":1", "the other Redis was used");
+        stop(server)?;
+    }
+    Ok(())
+}
+
+/// Starts it on a Redis at this URL, and tells everything that there is to tell.
+fn start_talkative(folder: &TempDir, url: &str) -> Result<(Process, Shop)> {
+    let target = Target { name: "redis", store: "redis", one_process: true, metrics: true };
+    let mut command = command(&folder.path().join("shop.db"))?;
+    let server = Process::start(command.args(["--redis", url]).env("RUST_LOG", "trace"))?;
+    let shop = Shop::new(&wait_for_address(&server)?, target);
+    Ok((server, shop))
+}
+
+async fn everything_it_answers(shop: &Shop) -> Result<String> {
+    let mut text = String::new();
+    for path in ["/readyz", "/metrics", "/api/v1/stats", "/"] {
+        text.push_str(&shop.get(path).await?.text());
+    }
+    Ok(text)
+}
+
+fn does_not_give_away(text: &str) -> Result<()> {
+    let line = text.lines().find(|line| line.contains(SECRET));
+    ensure!(line.is_none(), "the password was said in: {line:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_password_of_redis_is_never_said() -> Result<()> {
+    let mut redis = RedisServer::builder().password(SECRET).start();
+    let folder = TempDir::new()?;
+    let (server, shop) = start_talkative(&folder, &redis.url())?;
+    let load = Load::start(&shop, 4);
+    load.degraded(&[]).await?;
+    load.hits(50).await?;
+    redis.kill();
+    load.degraded(&["store", "invalidations"]).await?;
+    does_not_give_away(&everything_it_answers(&shop).await?)?;
+    redis.restart();
+    load.degraded(&[]).await?;
+    let failures = load.stop().await?.failures;
+    ensure!(failures.is_empty(), "requests failed: {failures:#?}");
+    let said = stop(server)?;
+    ensure!(said.contains("DEBUG") && said.contains("redis://127.0.0.1"), "a log without details");
+    does_not_give_away(&said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_redis_refuses_is_never_said() -> Result<()> {
+    let redis = RedisServer::builder().password("another").start();
+    let url = format!("redis://:{SECRET}@127.0.0.1:{}/", redis.port());
+    let folder = TempDir::new()?;
+    let (server, shop) = start_talkative(&folder, &url)?;
+    let load = Load::start(&shop, 4);
+    load.degraded(&["store"]).await?;
+    load.requests(100).await?;
+    let answers = everything_it_answers(&shop).await?;
+    ensure!(answers.contains("password"), "it does not say what is wrong: {answers}");
+    does_not_give_away(&answers)?;
+    let failures = load.stop().await?.failures;
+    ensure!(failures.is_empty(), "requests failed: {failures:#?}");
+    does_not_give_away(&stop(server)?)
+}
