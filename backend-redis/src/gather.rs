@@ -39,6 +39,8 @@ struct Read {
 
 pub(crate) struct Gather {
     client: Arc<Client>,
+    /// The most callers that may wait at once; who goes away leaves its read in the queue.
+    max_callers: usize,
     queue: Mutex<Queue>,
 }
 
@@ -54,8 +56,8 @@ struct Queue {
 }
 
 impl Gather {
-    pub(crate) fn new(client: Arc<Client>) -> Self {
-        Self { client, queue: Mutex::default() }
+    pub(crate) fn new(client: Arc<Client>, max_callers: usize) -> Self {
+        Self { client, max_callers, queue: Mutex::default() }
     }
 
     /// The value under `key`.
@@ -67,6 +69,9 @@ impl Gather {
                 None
             } else {
                 self.client.gate.check(GET)?;
+                if queue.reads.len() >= self.max_callers.saturating_mul(2) {
+                    queue.reads.retain(|read| !read.answer.is_closed());
+                }
                 let (answer, wait) = oneshot::channel();
                 queue.reads.push_back(Read { key: key.to_owned(), answer });
                 if !queue.collecting && queue.batches_out < FLUSHERS {

@@ -24,10 +24,17 @@ const INBOX: usize = 16;
 /// A connection that goes to a ready server.
 #[derive(Clone)]
 pub(crate) struct Live {
-    /// Which connection of this store, counting from 1.
+    /// Which connection of its task, counting from 1.
     pub(crate) id: u64,
     pub(crate) connection: MultiplexedConnection,
     lost: Arc<Notify>,
+}
+
+impl Live {
+    /// Whether it is the same connection. Numbers start anew with the task.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.lost, &other.lost)
+    }
 }
 
 enum State {
@@ -161,7 +168,7 @@ impl Link {
     /// That connection broke: nobody is given it any more.
     pub(crate) fn broken(&self, broken: &Live) {
         self.shared.state.send_if_modified(|state| {
-            let stands = matches!(state, State::Live(live) if live.id == broken.id);
+            let stands = matches!(state, State::Live(live) if live.is(broken));
             if stands {
                 *state = State::Down { failed: 0, last: None };
             }

@@ -187,7 +187,9 @@ impl RedisStore {
             backoff: config.backoff,
             meter: meter.clone(),
         });
-        let gather = config.gather.then(|| Arc::new(Gather::new(Arc::clone(&client))));
+        let gather = config
+            .gather
+            .then(|| Arc::new(Gather::new(Arc::clone(&client), config.max_outstanding)));
         let calls = Outstanding::new(config.max_outstanding, meter);
         let capabilities = Capabilities::new(Consistency::Strong)
             .max_key_bytes(config.max_key_bytes)
