@@ -38,7 +38,7 @@
 //! | --- | --- | --- |
 //! | GET | answered from the cache, or stored | 9110 §9.3.1 |
 //! | HEAD | answered from the stored response to a GET, without its body; never stored | 9111 §4 |
-//! | another method | bypass | 9111 §3 |
+//! | another method | bypass; what is stored stays, also after a change | 9111 §3, §4.4 |
 //! | with `Authorization` | bypass, unless [`cache_authorized`](ResponseCache::cache_authorized) | 9111 §3.5 |
 //! | with `Range` | bypass | 9111 §3.3 |
 //! | `Cache-Control: no-store` | bypass | 9111 §5.2.1.5 |
@@ -49,6 +49,8 @@
 //! | with content | bypass: the key does not know it | 9110 §9.3.1 |
 //!
 //! Other directives of a request are advice that a cache may ignore (9111 §5.2.1), and are ignored.
+//! A change through POST, PUT or DELETE invalidates nothing by itself: remove the keys of what it
+//! changed, see [Keys](#keys).
 //!
 //! # Which responses
 //!
@@ -94,7 +96,7 @@
 //! By default `http-cache:GET:<host><path>?<query>`, with the host in lower case and the query's
 //! parameters sorted by name. Stored responses can so be removed by pattern:
 //! `cache.remove_matching("http-cache:GET:*/products*")`. The scheme is no part of the key. A key
-//! that is too long for the store, or longer than 440 bytes, becomes `http-cache:sha256:<hash>`.
+//! that is too long for the store, or longer than 442 bytes, becomes `http-cache:sha256:<hash>`.
 //!
 //! The path is that of the URI that reaches the layer. axum strips the prefix of a nested router
 //! before it calls the layers *inside* of it: put the layer on the outer router.
