@@ -220,3 +220,137 @@ fn open(stored: &[u8], codec: u8, has_passed: impl FnOnce(Timestamp) -> bool) ->
     }
     Opened::Payload(stored.get(HEADER_BYTES..), life)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    enum Kind {
+        Unit,
+        Text(String),
+        Pair { small: i8, large: u64 },
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Thing {
+        text: String,
+        number: i64,
+        real: f64,
+        bytes: Vec<u8>,
+        maybe: Option<bool>,
+        kinds: Vec<Kind>,
+        map: BTreeMap<String, u32>,
+    }
+
+    fn kind() -> impl Strategy<Value = Kind> {
+        prop_oneof![
+            Just(Kind::Unit),
+            any::<String>().prop_map(Kind::Text),
+            any::<(i8, u64)>().prop_map(|(small, large)| Kind::Pair { small, large }),
+        ]
+    }
+
+    prop_compose! {
+        fn thing()(
+            text: String,
+            number: i64,
+            real in prop::num::f64::NORMAL | prop::num::f64::ZERO,
+            bytes: Vec<u8>,
+            maybe: Option<bool>,
+            kinds in prop::collection::vec(kind(), 0..5),
+            map in prop::collection::btree_map(any::<String>(), any::<u32>(), 0..5),
+        ) -> Thing {
+            Thing { text, number, real, bytes, maybe, kinds, map }
+        }
+    }
+
+    fn layouts() -> Vec<Layout> {
+        vec![
+            Layout::default(),
+            #[cfg(feature = "msgpack")]
+            Layout::Framed(Arc::new(crate::codec::MessagePack)),
+            Layout::Plain,
+        ]
+    }
+
+    fn life() -> Life {
+        Life::starting(Timestamp::from_millis(1_000), Duration::from_secs(60))
+    }
+
+    fn alive(_: Timestamp) -> bool {
+        false
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(thing in thing(), raw: Vec<u8>) {
+            for layout in layouts() {
+                let stored = layout.encode(Some(&thing), life()).unwrap();
+                prop_assert!(layout.holds_value(&stored, alive));
+                match layout.decode::<Thing>(&stored, alive) {
+                    Stored::Fresh(found, _) => prop_assert_eq!(found.as_ref(), Some(&thing)),
+                    _ => prop_assert!(false, "{:?} does not read what it wrote", layout),
+                }
+                let stored = layout.encode_raw(&raw, life()).unwrap();
+                match layout.decode_raw(&stored, alive) {
+                    Stored::Fresh(found, _) => prop_assert_eq!(found.as_deref(), Some(&raw[..])),
+                    _ => prop_assert!(false, "{:?} does not read what it wrote raw", layout),
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_can_be_tried(mut bytes: Vec<u8>, begins_like_a_frame: bool) {
+            if begins_like_a_frame {
+                bytes.splice(..bytes.len().min(2), [0xCA, 1]);
+            }
+            let stored = Bytes::from(bytes);
+            for layout in layouts() {
+                layout.decode::<Thing>(&stored, alive);
+                layout.decode::<Vec<Kind>>(&stored, alive);
+                layout.decode::<String>(&stored, alive);
+                layout.decode_raw(&stored, alive);
+                layout.holds_value(&stored, alive);
+            }
+        }
+
+        /// Bytes that a codec cannot know to be wrong are the caller's type to refuse; they must
+        /// not panic.
+        #[test]
+        fn a_frame_with_any_payload_can_be_tried(payload: Vec<u8>, flip in 0..64_usize) {
+            for layout in layouts() {
+                let mut stored = layout.encode_raw(&payload, life()).unwrap().to_vec();
+                if let (Layout::Framed(codec), Some(at)) = (&layout, stored.get_mut(2)) {
+                    *at = codec.number();
+                }
+                layout.decode::<Thing>(&stored, alive);
+                if let Some(byte) = stored.get_mut(flip) {
+                    *byte ^= 0x55;
+                }
+                layout.decode::<Thing>(&stored, alive);
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_over_at_its_time_and_not_before() {
+        let end = life().fresh_until;
+        let layout = Layout::default();
+        let stored = layout.encode(Some(&1), life()).unwrap();
+        let at = |now: Timestamp| layout.decode::<u8>(&stored, |until| now >= until);
+        assert!(matches!(at(end - Duration::from_micros(1)), Stored::Fresh(Some(1), _)));
+        assert!(matches!(at(end), Stored::Expired));
+    }
+
+    #[test]
+    fn plain_rounds_lives_up_to_seconds() {
+        let rounded = |millis| Layout::Plain.store_ttl(Duration::from_millis(millis)).as_millis();
+        assert_eq!([1, 999, 1_000, 1_001].map(rounded), [1_000, 1_000, 1_000, 2_000]);
+    }
+}

@@ -100,3 +100,76 @@ pub(crate) fn read(frame: &[u8]) -> Result<Header, Unreadable> {
         usable_until: time(20),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn whole(header: &Header, payload: &[u8]) -> Bytes {
+        let mut frame = begin(header, 0);
+        frame.put_slice(payload);
+        finish(frame).unwrap()
+    }
+
+    /// Frames count whole milliseconds.
+    fn time() -> impl Strategy<Value = Timestamp> {
+        (0..u64::MAX / 1_000).prop_map(Timestamp::from_millis)
+    }
+
+    prop_compose! {
+        fn header()(
+            codec: u8,
+            absent: bool,
+            loaded_at in time(),
+            fresh_until in time(),
+            usable_until in time(),
+        ) -> Header {
+            Header { codec, absent, loaded_at, fresh_until, usable_until }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(header in header(), payload: Vec<u8>) {
+            let frame = whole(&header, &payload);
+            prop_assert_eq!(read(&frame), Ok(header));
+            prop_assert_eq!(&frame[HEADER_BYTES..], &payload);
+        }
+
+        #[test]
+        fn no_other_length_is_a_frame(header in header(), payload: Vec<u8>, more: Vec<u8>) {
+            let frame = whole(&header, &payload);
+            for length in 0..frame.len() {
+                prop_assert!(read(&frame[..length]).is_err());
+            }
+            let longer = [&frame[..], &more, &[0]].concat();
+            prop_assert_eq!(read(&longer), Err(Unreadable::Truncated));
+        }
+
+        #[test]
+        fn any_bytes_can_be_tried(mut bytes: Vec<u8>, like_a_frame: bool) {
+            if like_a_frame && bytes.len() >= 2 {
+                bytes[..2].copy_from_slice(&[MAGIC, VERSION]);
+            }
+            if read(&bytes).is_ok() {
+                prop_assert!(bytes.len() >= HEADER_BYTES && like_a_frame);
+            }
+        }
+
+        #[test]
+        fn no_text_is_a_frame(text: String) {
+            prop_assert!(read(text.as_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn the_reasons_are_told_apart() {
+        assert_eq!(read(b""), Err(Unreadable::Foreign));
+        assert_eq!(read(b"{}"), Err(Unreadable::Foreign));
+        assert_eq!(read(&[MAGIC]), Err(Unreadable::Truncated));
+        assert_eq!(read(&[MAGIC, 2]), Err(Unreadable::Version));
+        assert_eq!(read(&[MAGIC, VERSION, 1, 0]), Err(Unreadable::Truncated));
+    }
+}
