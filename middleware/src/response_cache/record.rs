@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AGE, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use http::{StatusCode, response};
 use http_body::{Body, Frame, SizeHint};
 use larder_core::{Leader, Runtime as _, Timestamp};
 
-use super::X_CACHE;
 use super::find::Miss;
 use super::layer::Shared;
 use super::plain::PlainResponse;
@@ -95,9 +94,6 @@ fn fitting_length(
 
 fn full_head(status: StatusCode, headers: &HeaderMap, keep: &Keep, now: Timestamp) -> Head {
     let mut headers = policy::end_to_end(headers);
-    // Both are this layer's to say, for every hit anew.
-    headers.remove(AGE);
-    headers.remove(X_CACHE);
     if !headers.contains_key(DATE) {
         let date = std::time::UNIX_EPOCH + now.since(Timestamp::EPOCH);
         if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(date)) {
