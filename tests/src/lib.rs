@@ -2,6 +2,7 @@
 //!
 //! - [`conformance`]: what every backend has to do, as a list of cases that a backend's test hands
 //!   its store. Compiles to every target, so that it runs where the backend does.
+//! - [`simulation`]: callers over a database whose rows change, and what they may see of the past.
 //! - [`stores`]: a store around a store, that waits, fails or counts as a test wants it to.
 //!
 //! With the feature `native`:
@@ -25,6 +26,7 @@ pub mod node_service;
 pub mod process;
 #[cfg(feature = "native")]
 pub mod redis_server;
+pub mod simulation;
 pub mod stores;
 #[cfg(feature = "native")]
 pub mod trials;
