@@ -22,7 +22,7 @@ pub(crate) fn report(path: &Path) -> impl FnMut(Filling) -> ControlFlow<()> + Se
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
             .with_message(path.clone())
     });
-    let mut line = 0;
+    let mut due = 0;
     move |filling| {
         if let Some(bar) = &bar {
             bar.set_length(filling.of as u64);
@@ -32,8 +32,8 @@ pub(crate) fn report(path: &Path) -> impl FnMut(Filling) -> ControlFlow<()> + Se
             }
         } else {
             let percent = 100 * filling.done / filling.of.max(1);
-            if percent / PERCENT_PER_LINE > line || line == 0 {
-                line = percent / PERCENT_PER_LINE;
+            if percent >= due {
+                due = percent - percent % PERCENT_PER_LINE + PERCENT_PER_LINE;
                 let _ = writeln!(stderr(), "filling {path}: {percent} %");
             }
         }

@@ -31,9 +31,13 @@ async fn a_user_is_asked_for_once() {
 #[tokio::test]
 async fn that_there_is_no_such_user_is_remembered() {
     let shop = Shop::in_memory().await;
-    assert!(shop.get("/api/v1/users/10001").await.problem(404).is_empty());
+    let first = shop.get("/api/v1/users/10001").await;
+    assert!(first.problem(404).is_empty());
+    assert_eq!(first.header("x-cache"), Some("MISS"));
     let calls = shop.calls().await;
-    shop.get("/api/v1/users/10001").await.problem(404);
+    let second = shop.get("/api/v1/users/10001").await;
+    assert_eq!(second.header("x-cache"), Some("HIT"));
+    second.problem(404);
     assert_eq!(shop.calls().await, calls);
 }
 

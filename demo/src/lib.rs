@@ -12,6 +12,27 @@
 //! - [`Problem`]: every error, as `application/problem+json`.
 //! - `api`: the handlers, one module for each part of the API.
 //! - `invalidation`: what happens after a write, also while the store is down.
+//!
+//! # While the caches' store is down
+//!
+//! Every request is answered, from the database. `GET /readyz` stays 200, as the shop serves, and
+//! its body names what is degraded; 503 is for a database that does not answer.
+//!
+//! An update or deletion of a user stands as soon as the database has it, and is answered with 200
+//! or 204: an error would make its sender repeat what has been done. The header `X-Invalidation`
+//! tells whether the cache has forgotten the user and every list (`done`) or will once its store is
+//! back (`deferred`). Until then this process reads that user and all lists from the database, and
+//! tries the invalidation again, for as long as a stale entry could live: five minutes. Other
+//! processes on the same store may show the old user until the invalidation is made up for, or for
+//! those five minutes if this process ends before.
+//!
+//! # Metrics of its own
+//!
+//! | name | kind | labels | what |
+//! | --- | --- | --- | --- |
+//! | `shop_database_seconds` | histogram | `operation` | what the database took, and how often it was asked |
+//! | `shop_database_errors_total` | counter | `operation` | calls of the database that failed |
+//! | `shop_invalidations_deferred_total` | counter | | invalidations that the store did not take at once |
 
 mod api;
 mod app;

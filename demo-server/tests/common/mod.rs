@@ -17,12 +17,12 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use tower::ServiceExt;
 
-pub fn on(_: Filling) -> ControlFlow<()> {
+pub(crate) fn on(_: Filling) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
 /// A filled database, made once for a test program, and copied for each test.
-pub async fn filled() -> (TempDir, PathBuf) {
+pub(crate) async fn filled() -> (TempDir, PathBuf) {
     static FILLED: OnceCell<Vec<u8>> = OnceCell::const_new();
     let file = FILLED.get_or_init(|| async {
         let dir = TempDir::new().unwrap();
@@ -37,24 +37,24 @@ pub async fn filled() -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-pub struct Shop {
+pub(crate) struct Shop {
     router: Router,
     _dir: TempDir,
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Shop {
-    pub async fn in_memory() -> Self {
+    pub(crate) async fn in_memory() -> Self {
         Self::on(MemoryStore::new()).await
     }
 
-    pub async fn on(store: impl Store) -> Self {
+    pub(crate) async fn on(store: impl Store) -> Self {
         let (dir, path) = filled().await;
         let (database, filled) = SqliteDatabase::open(path, on).await.unwrap();
         assert!(!filled, "a copy is complete");
@@ -62,49 +62,49 @@ impl Shop {
         Self { router: app.router(), _dir: dir }
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
         Answer { status: head.status, headers: head.headers, body }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    pub async fn put(&self, path: &str, json: &str) -> Answer {
+    pub(crate) async fn put(&self, path: &str, json: &str) -> Answer {
         let request = Request::put(path).header("content-type", "application/json");
         self.send(request.body(Body::from(json.to_owned())).unwrap()).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(Request::delete(path).body(Body::empty()).unwrap()).await
     }
 
     /// How often the database has been asked.
-    pub async fn calls(&self) -> u64 {
+    pub(crate) async fn calls(&self) -> u64 {
         self.get("/api/v1/stats").await.ok()["database"]["calls"].as_u64().unwrap()
     }
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    pub fn ok(&self) -> Value {
+    pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{}", String::from_utf8_lossy(&self.body));
         self.json()
     }
 
     /// The fields that a problem names, in order.
     #[track_caller]
-    pub fn problem(&self, status: u16) -> Vec<String> {
+    pub(crate) fn problem(&self, status: u16) -> Vec<String> {
         assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.body));
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
         assert_eq!(self.header("cache-control"), Some("no-store"));

@@ -1,5 +1,6 @@
 //! The shop's settings, which nobody invalidates: they are a minute old at most.
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 
@@ -12,5 +13,5 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
     let answered = Answered::default();
     let load = || answered.by_the_database(app.shared.database.settings());
     let settings = app.shared.config.get_or_load("config", load).await?;
-    Ok(answer(&answered, &*settings))
+    Ok(answer(&answered, Json(&*settings)))
 }

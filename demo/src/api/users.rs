@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::channel::oneshot;
-use serde::Serialize;
 
 use crate::app::App;
 use crate::database::{Database, DatabaseError};
@@ -31,7 +30,10 @@ pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Result<Response,
     } else {
         shop.users.get_or_find(user_key(id), load).await?
     };
-    user.map(|user| answer(&answered, &*user)).ok_or_else(|| Problem::not_found("user", id))
+    Ok(match user {
+        Some(user) => answer(&answered, Json(&*user)),
+        None => answer(&answered, Problem::not_found("user", id)),
+    })
 }
 
 pub(crate) async fn list(State(app): State<App>, query: ListQuery) -> Result<Response, Problem> {
@@ -44,7 +46,7 @@ pub(crate) async fn list(State(app): State<App>, query: ListQuery) -> Result<Res
         let key = format!("users:page:{}:limit:{}", query.request.page, query.request.limit);
         shop.users.get_or_load(key, load).await?
     };
-    Ok(answer(&answered, &*page))
+    Ok(answer(&answered, Json(&*page)))
 }
 
 pub(crate) async fn update(
@@ -119,9 +121,11 @@ impl Answered {
 /// another's load is a `HIT`: it cost nothing.
 ///
 /// It is not to be kept on its way: nobody could invalidate it there.
-pub(crate) fn answer<T: Serialize>(answered: &Answered, body: &T) -> Response {
+pub(crate) fn answer(answered: &Answered, body: impl IntoResponse) -> Response {
     let miss = answered.by_the_database.load(Ordering::Relaxed);
-    let headers =
-        [(X_CACHE, if miss { "MISS" } else { "HIT" }), (header::CACHE_CONTROL, "no-store")];
-    (headers, Json(body)).into_response()
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(X_CACHE, HeaderValue::from_static(if miss { "MISS" } else { "HIT" }));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
