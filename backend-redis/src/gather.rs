@@ -1,26 +1,30 @@
 //! Concurrent reads, gathered into `MGET`s.
 //!
-//! A read goes out at once, as a `GET`, while few keys are on their way. Beyond that it waits in a
-//! queue, which one of a few flushers takes as a whole and sends as one `MGET`: nobody waits for a
-//! timer, and the busier the store, the larger the batches.
+//! A read goes out at once, as a `GET`, while few are on their way. Beyond that it waits in a queue,
+//! which one of a few flushers takes as a whole and sends as one `MGET`: nobody waits for a timer,
+//! and the busier the store, the larger the batches. It stays so until the queue has run empty.
 //!
 //! A flusher is a task of its own, so that a reader that goes away takes nothing from the others.
 //! It takes a read from the queue only after that read began, so that a read sees every write that
 //! was acknowledged before it.
+//!
+//! A batch ends by the deadline of its oldest read, and reads are taken in the order in which they
+//! came. So no read is answered after its own deadline, though none has a timer.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use larder_core::{StoreError, StoreErrorKind};
 use redis::{Cmd, Pipeline, Value};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::client::{Client, timed_out};
 use crate::error::STORE;
 
-/// While fewer keys than this are on their way, a read goes out at once.
+/// While fewer reads than this are on their way, and no flusher is at work, a read goes out at once.
 const DIRECT: usize = 8;
 /// How many batches may be on their way: while Redis works on one, the next is gathered.
 const FLUSHERS: usize = 2;
@@ -34,6 +38,7 @@ type Answer = Result<Option<Bytes>, StoreError>;
 
 struct Read {
     key: String,
+    deadline: Instant,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -41,14 +46,17 @@ pub(crate) struct Gather {
     client: Arc<Client>,
     /// The most callers that may wait at once; who goes away leaves its read in the queue.
     max_callers: usize,
+    /// Reads on their way by themselves.
+    alone: AtomicUsize,
+    /// Whether a flusher is at work. As long as one is, every read is left to it: what is gathered
+    /// costs less than what goes alone, here and in Redis.
+    gathering: AtomicBool,
     queue: Mutex<Queue>,
 }
 
 #[derive(Default)]
 struct Queue {
     reads: VecDeque<Read>,
-    /// Keys on their way, alone or in batches.
-    keys_out: usize,
     /// Flushers that wait for an answer.
     batches_out: usize,
     /// Whether a flusher is about to take the queue.
@@ -57,43 +65,47 @@ struct Queue {
 
 impl Gather {
     pub(crate) fn new(client: Arc<Client>, max_callers: usize) -> Self {
-        Self { client, max_callers, queue: Mutex::default() }
+        let (alone, gathering) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { client, max_callers, alone, gathering, queue: Mutex::default() }
     }
 
     /// The value under `key`.
     pub(crate) async fn get(self: &Arc<Self>, key: &str, deadline: Instant) -> Answer {
-        let answer = {
+        if let Some(_alone) = self.go_alone() {
+            // Boxed, so that a gathered read does not carry the room that a call needs.
+            return Box::pin(get(&self.client, key, deadline)).await;
+        }
+        self.client.gate.check(GET)?;
+        let (answer, wait) = oneshot::channel();
+        self.queue(Read { key: key.to_owned(), deadline, answer });
+        wait.await.unwrap_or_else(|_| Err(interrupted()))
+    }
+
+    fn go_alone(&self) -> Option<Alone<'_>> {
+        if self.gathering.load(Ordering::Relaxed) {
+            return None;
+        }
+        let before = self.alone.fetch_add(1, Ordering::Relaxed);
+        let alone = Alone(self);
+        (before < DIRECT).then_some(alone)
+    }
+
+    fn queue(self: &Arc<Self>, read: Read) {
+        let wants_flusher = {
             let mut queue = self.lock();
-            if queue.keys_out < DIRECT {
-                queue.keys_out += 1;
-                None
-            } else {
-                self.client.gate.check(GET)?;
-                if queue.reads.len() >= self.max_callers.saturating_mul(2) {
-                    queue.reads.retain(|read| !read.answer.is_closed());
-                }
-                let (answer, wait) = oneshot::channel();
-                queue.reads.push_back(Read { key: key.to_owned(), answer });
-                if !queue.collecting && queue.batches_out < FLUSHERS {
-                    queue.collecting = true;
-                    self.start_flusher();
-                }
-                Some(wait)
+            if queue.reads.len() >= self.max_callers.saturating_mul(2) {
+                queue.reads.retain(|read| !read.answer.is_closed());
             }
+            queue.reads.push_back(read);
+            self.gathering.store(true, Ordering::Relaxed);
+            queue.wants_flusher()
         };
-        match answer {
-            None => {
-                let _out = KeyOut(self);
-                get(&self.client, key, deadline).await
-            }
-            Some(wait) => match timeout_at(deadline, wait).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(interrupted()),
-                Err(_) => Err(timed_out(GET, &self.client.address, self.client.timeout)),
-            },
+        if wants_flusher {
+            self.start_flusher();
         }
     }
 
+    /// Not to be called with the queue locked: a runtime that shuts down drops the flusher at once.
     fn start_flusher(self: &Arc<Self>) {
         let flusher = Flusher { gather: Arc::clone(self), phase: Phase::Collecting };
         tokio::spawn(flusher.run());
@@ -112,12 +124,25 @@ pub(crate) async fn get(client: &Client, key: &str, deadline: Instant) -> Answer
     client.bytes(GET, value)
 }
 
-/// A direct read on its way.
-struct KeyOut<'a>(&'a Gather);
+/// A read on its way by itself.
+struct Alone<'a>(&'a Gather);
 
-impl Drop for KeyOut<'_> {
+impl Drop for Alone<'_> {
     fn drop(&mut self) {
-        self.0.lock().keys_out -= 1;
+        self.0.alone.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Queue {
+    /// Whether a flusher has to be started; it is taken for started then.
+    fn wants_flusher(&mut self) -> bool {
+        let wants = !self.reads.is_empty() && !self.collecting && self.batches_out < FLUSHERS;
+        self.collecting |= wants;
+        wants
+    }
+
+    fn is_idle(&self) -> bool {
+        !self.collecting && self.batches_out == 0
     }
 }
 
@@ -130,7 +155,7 @@ struct Flusher {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Collecting,
-    Sending { keys: usize },
+    Sending,
     Over,
 }
 
@@ -149,33 +174,32 @@ impl Flusher {
 
     /// The next batch, without the reads whose callers went away.
     fn take(&mut self) -> Vec<Read> {
-        let mut queue = self.gather.lock();
-        let most = queue.reads.len().min(BATCH);
-        let mut reads: Vec<_> = queue.reads.drain(..most).collect();
-        reads.retain(|read| !read.answer.is_closed());
-        self.phase = Phase::Sending { keys: reads.len() };
-        queue.keys_out += reads.len();
-        queue.batches_out += 1;
-        queue.collecting = !queue.reads.is_empty() && queue.batches_out < FLUSHERS;
-        if queue.collecting {
+        let (mut reads, wants_flusher) = {
+            let mut queue = self.gather.lock();
+            let most = queue.reads.len().min(BATCH);
+            let reads: Vec<_> = queue.reads.drain(..most).collect();
+            self.phase = Phase::Sending;
+            queue.batches_out += 1;
+            queue.collecting = false;
+            (reads, queue.wants_flusher())
+        };
+        if wants_flusher {
             self.gather.start_flusher();
         }
+        reads.retain(|read| !read.answer.is_closed());
         reads
     }
 
     /// After a batch: collects the next one, unless there is none or another flusher does.
     fn turn(&mut self) {
         let mut queue = self.gather.lock();
-        if let Phase::Sending { keys } = self.phase {
-            queue.keys_out -= keys;
-            queue.batches_out -= 1;
-        }
-        self.phase = if queue.reads.is_empty() || queue.collecting {
-            Phase::Over
+        queue.batches_out -= 1;
+        if queue.wants_flusher() {
+            self.phase = Phase::Collecting;
         } else {
-            queue.collecting = true;
-            Phase::Collecting
-        };
+            self.phase = Phase::Over;
+            self.gather.gathering.store(!queue.is_idle(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -189,20 +213,24 @@ impl Drop for Flusher {
         let mut queue = self.gather.lock();
         match self.phase {
             Phase::Collecting => queue.collecting = false,
-            Phase::Sending { keys } => {
-                queue.keys_out -= keys;
-                queue.batches_out -= 1;
-            }
+            Phase::Sending => queue.batches_out -= 1,
             Phase::Over => {}
         }
+        self.gather.gathering.store(!queue.is_idle(), Ordering::Relaxed);
         queue.reads.clear();
     }
 }
 
 /// Sends one batch and hands out its answers.
-async fn flush(client: &Client, reads: Vec<Read>) {
+async fn flush(client: &Client, mut reads: Vec<Read>) {
     client.meter.gathered(reads.len());
-    let deadline = client.deadline();
+    let now = Instant::now();
+    let late = reads.partition_point(|read| read.deadline <= now);
+    if late > 0 {
+        let error = timed_out(GET, &client.address, client.timeout);
+        answer_all(reads.drain(..late), std::iter::repeat(Err(error)));
+    }
+    let Some(deadline) = reads.first().map(|read| read.deadline) else { return };
     if let [read] = reads.as_slice() {
         let answer = get(client, &read.key, deadline).await;
         answer_all(reads, [answer]);
@@ -242,7 +270,7 @@ async fn one_by_one(client: &Client, reads: Vec<Read>, deadline: Instant) {
     }
 }
 
-fn answer_all(reads: Vec<Read>, answers: impl IntoIterator<Item = Answer>) {
+fn answer_all(reads: impl IntoIterator<Item = Read>, answers: impl IntoIterator<Item = Answer>) {
     for (read, answer) in reads.into_iter().zip(answers) {
         // Nobody waits any more where the caller went away.
         let _ = read.answer.send(answer);

@@ -65,9 +65,10 @@ const BYTES_PER_PIPELINE: usize = 4 << 20;
 /// # Gathered reads
 ///
 /// While few reads are on their way each goes out at once, as a `GET`. Beyond eight they are
-/// gathered into `MGET`s of up to 128 keys, of which two may be on their way: no read waits for a
-/// timer, and a busy store does several times the reads. A read sees every write that was
-/// acknowledged before it began. A key of another type is an error alone and a miss in an `MGET`.
+/// gathered into `MGET`s of up to 128 keys, of which two may be on their way, until no read is
+/// left to gather: no read waits for a timer, and a busy store does twice the reads. A read sees
+/// every write that was acknowledged before it began. A key of another type is an error alone and
+/// a miss in an `MGET`.
 ///
 /// # Example
 ///
@@ -303,7 +304,7 @@ impl Store for RedisStore {
         let deadline = inner.client.deadline();
         match &inner.gather {
             Some(gather) => gather.get(key, deadline).await,
-            None => gather::get(&inner.client, key, deadline).await,
+            None => Box::pin(gather::get(&inner.client, key, deadline)).await,
         }
     }
 

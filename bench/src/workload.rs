@@ -82,12 +82,8 @@ pub struct User {
     pub email: String,
     /// Whether the account is in use.
     pub active: bool,
-    /// Words such as `admin`.
-    pub roles: Vec<String>,
-    /// A calling code and a number.
-    pub phone: String,
-    /// RFC 3339.
-    pub created_at: String,
+    /// Seconds since the UNIX epoch.
+    pub created_at: u64,
     /// A sentence or two, which fills the value up.
     pub about: String,
 }
@@ -96,15 +92,15 @@ impl User {
     /// The `n`-th user; `n` is below 900 million.
     #[must_use]
     pub fn numbered(n: usize) -> Self {
+        let active = !n.is_multiple_of(7);
         Self {
             id: 100_000_000 + n as u64,
             name: "Ada Lovelace".into(),
             email: format!("ada.{n:06}@example.com"),
-            active: !n.is_multiple_of(7),
-            roles: vec!["editor".into(), "author".into()],
-            phone: "+44 20 7946 0000".into(),
-            created_at: "2026-01-01T00:00:00Z".into(),
-            about: ".".repeat(if n.is_multiple_of(7) { 68 } else { 69 }),
+            active,
+            created_at: 1_767_225_600,
+            about: "Reads, writes and computes. ".repeat(5)[..if active { 136 } else { 135 }]
+                .into(),
         }
     }
 }
