@@ -57,6 +57,8 @@ pub(crate) struct Flight {
     /// What is loaded: callers that want another type under the same key fly on their own.
     kind: TypeId,
     started: Timestamp,
+    /// When its leader is gone for sure, if it can go without a trace; never otherwise.
+    forgotten: Timestamp,
     state: Mutex<State>,
     changed: Event,
 }
@@ -85,8 +87,11 @@ pub(crate) struct Claimer {
     /// Whether the knowledge that there is no value is an answer.
     pub(crate) takes_absence: bool,
     pub(crate) now: Timestamp,
-    /// How old a flight may be that has published nothing.
+    /// How old a flight may be that has published nothing; or any, where leaders are forgotten.
     pub(crate) patience: Duration,
+    /// After how long a leader is gone for sure, where it can go without a trace: its task may be
+    /// neither polled nor dropped.
+    pub(crate) forget_after: Option<Duration>,
 }
 
 pub(crate) enum Claimed {
@@ -136,14 +141,20 @@ impl Flights {
             let flight = Arc::clone(flight);
             return Claimed::Follow(Follow { flight, patience: claimer.patience });
         }
-        let lead = self.begin(&mut flights, key, claimer.kind, claimer.now);
+        let lead = self.begin(&mut flights, key, claimer.kind, claimer.now, claimer.forget_after);
         let recheck = shard.ended.load(Ordering::Acquire) != mark.0;
         Claimed::Lead { lead, recheck }
     }
 
     /// Leads the key, beside whoever else does.
-    pub(crate) fn lead(self: &Arc<Self>, key: &str, kind: TypeId, now: Timestamp) -> Lead {
-        self.begin(&mut lock(&self.shard(key).flights), key, kind, now)
+    pub(crate) fn lead(
+        self: &Arc<Self>,
+        key: &str,
+        kind: TypeId,
+        now: Timestamp,
+        forget_after: Option<Duration>,
+    ) -> Lead {
+        self.begin(&mut lock(&self.shard(key).flights), key, kind, now, forget_after)
     }
 
     fn begin(
@@ -152,12 +163,16 @@ impl Flights {
         key: &str,
         kind: TypeId,
         now: Timestamp,
+        forget_after: Option<Duration>,
     ) -> Lead {
         let key: Arc<str> =
             flights.get_key_value(key).map_or_else(|| Arc::from(key), |(key, _)| Arc::clone(key));
-        let flight =
-            Arc::new(Flight { kind, started: now, state: Mutex::default(), changed: Event::new() });
-        flights.entry(Arc::clone(&key)).or_default().push(Arc::clone(&flight));
+        let forgotten = forget_after.map_or(Timestamp::MAX, |after| now + after);
+        let (state, changed) = (Mutex::default(), Event::new());
+        let flight = Arc::new(Flight { kind, started: now, forgotten, state, changed });
+        let others = flights.entry(Arc::clone(&key)).or_default();
+        others.retain(|other| !other.forget(now));
+        others.push(Arc::clone(&flight));
         Lead { flights: Arc::clone(self), key, flight, load_started: now }
     }
 
@@ -191,7 +206,8 @@ pub(crate) async fn supersede(mut flights: Vec<Arc<Flight>>, runtime: &dyn Runti
         state.writing && !state.ended
     });
     for flight in flights {
-        flight.wait_until(runtime, |state| state.ended.then_some(())).await;
+        let is_over = |state: &State| state.ended || runtime.now() >= flight.forgotten;
+        flight.wait_until(runtime, |state| is_over(state).then_some(())).await;
     }
 }
 
@@ -209,14 +225,25 @@ impl Flight {
         if self.kind != claimer.kind {
             return false;
         }
+        let is_young = claimer.now < self.started + claimer.patience;
         let state = lock(&self.state);
         !state.superseded
             && !state.ended
+            && (is_young || claimer.forget_after.is_none())
             && match &state.outcome {
-                None => claimer.now < self.started + claimer.patience,
+                None => is_young,
                 Some(Ok(None)) => claimer.takes_absence,
                 Some(_) => true,
             }
+    }
+
+    /// Whether its leader is gone for sure. If it is not, its value is not written any more.
+    fn forget(&self, now: Timestamp) -> bool {
+        let is_forgotten = now >= self.forgotten;
+        if is_forgotten {
+            lock(&self.state).superseded = true;
+        }
+        is_forgotten
     }
 
     async fn wait_until<R>(&self, runtime: &dyn Runtime, look: impl Fn(&State) -> Option<R>) -> R {

@@ -83,7 +83,8 @@ impl<K: AsRef<str>> Entry<'_, K> {
         self.policy.check()?;
         let key = self.cache.full_key(self.key.as_ref())?;
         let flights = &self.cache.shared.flights;
-        let mut lead = flights.lead(&key, TypeId::of::<Raw<V>>(), self.cache.runtime.now());
+        let (now, forget_after) = (self.cache.runtime.now(), self.cache.forget_after(&self.policy));
+        let mut lead = flights.lead(&key, TypeId::of::<Raw<V>>(), now, forget_after);
         self.cache.begin_load(&mut lead);
         let (cache, policy) = (self.cache.clone(), self.policy);
         Ok(Leader { cache, policy, lead, lease: None, value: PhantomData })

@@ -26,6 +26,9 @@ use crate::meter::Operation;
 /// a trace when its client leaves.
 const ISOLATED_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the write of a value may take at most, where a leader may be ended without a trace.
+const ISOLATED_WRITE: Duration = Duration::from_secs(60);
+
 /// Whatever a loader's error can be turned into.
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -177,8 +180,15 @@ impl Cache {
         }
         let takes_absence = absence == Absence::IsAnAnswer;
         let (kind, now) = (TypeId::of::<F>(), self.runtime.now());
-        let claimer = Claimer { kind, takes_absence, now, patience };
+        let forget_after = self.forget_after(policy);
+        let claimer = Claimer { kind, takes_absence, now, patience, forget_after };
         self.shared.flights.claim(key, mark, &claimer)
+    }
+
+    /// After how long a leader is gone for sure, where it can go without a trace.
+    pub(super) fn forget_after(&self, policy: &Policy) -> Option<Duration> {
+        let load = policy.load_timeout.saturating_add(policy.load_timeout / 4);
+        self.runtime.isolates_tasks().then(|| load.saturating_add(ISOLATED_WRITE))
     }
 
     /// Reads what a leader may have missed, as another load of the key has ended since its first

@@ -38,6 +38,8 @@ pub enum Need {
     FramedLayout,
     /// A panic unwinds and can be caught.
     Unwinding,
+    /// A task may be woken by another, so that waiting costs no timer.
+    SharedTasks,
 }
 
 impl Need {
@@ -62,6 +64,10 @@ impl Need {
             Self::Unwinding if !cfg!(panic = "unwind") => {
                 Some("a panic aborts in this build".into())
             }
+            Self::SharedTasks if bench.runtime().isolates_tasks() => Some(
+                "no task may be woken by another, so that each caller needs timers of its own"
+                    .into(),
+            ),
             _ => None,
         }
     }
