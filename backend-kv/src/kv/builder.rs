@@ -7,7 +7,7 @@ use larder_core::{
 use worker::Env;
 
 use super::namespace::Namespace;
-use super::{BULK_KEYS, KvStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, MIN_TTL, NAME, Shared};
+use super::{BULK_KEYS, KvStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, NAME, Shared};
 use crate::WorkerRuntime;
 
 /// The shortest `cacheTtl`.
@@ -35,11 +35,12 @@ pub struct KvStoreBuilder {
     cache_ttl: Option<Duration>,
     timeout: Duration,
     write_retries: u32,
+    claims_strong: bool,
 }
 
 impl Default for KvStoreBuilder {
     fn default() -> Self {
-        Self { cache_ttl: None, timeout: seconds(10), write_retries: 3 }
+        Self { cache_ttl: None, timeout: seconds(10), write_retries: 3, claims_strong: false }
     }
 }
 
@@ -63,6 +64,14 @@ impl KvStoreBuilder {
     /// second. 3 by default, which takes up to 8 s.
     pub fn write_retries(mut self, retries: u32) -> Self {
         self.write_retries = retries;
+        self
+    }
+
+    /// Claims to be strong, as the KV of a local workerd is: for tests, which then hold the store to
+    /// more than it may promise in the world.
+    #[cfg(feature = "testing")]
+    pub fn claim_strong(mut self) -> Self {
+        self.claims_strong = true;
         self
     }
 
@@ -96,11 +105,15 @@ impl KvStoreBuilder {
         if self.timeout < millis(1) {
             return refuse(format!("timeout is {:?}; give it at least 1 ms", self.timeout));
         }
-        let within = self.cache_ttl.unwrap_or_default().max(DEFAULT_CACHE_TTL);
-        let capabilities = Capabilities::new(Consistency::Eventual { within })
+        let consistency = if self.claims_strong {
+            Consistency::Strong
+        } else {
+            let within = self.cache_ttl.unwrap_or_default().max(DEFAULT_CACHE_TTL);
+            Consistency::Eventual { within }
+        };
+        let capabilities = Capabilities::new(consistency)
             .max_key_bytes(MAX_KEY_BYTES)
             .max_value_bytes(MAX_VALUE_BYTES)
-            .min_ttl(MIN_TTL)
             .max_batch_keys(BULK_KEYS);
         let (timeout, write_retries) = (self.timeout, self.write_retries);
         let shared = Shared { namespace, capabilities, cache_ttl, timeout, write_retries };

@@ -12,6 +12,11 @@ pub(crate) fn store(name: &str, env: &Env, runtime: &WorkerRuntime) -> Result<Ar
     Ok(match name {
         "memory" => Arc::new(MemoryStore::builder().on(runtime.clone())),
         "kv" => Arc::new(KvStore::open(env, "KV", runtime).map_err(into_worker)?),
+        // A local KV shows every write at once: it can be held to what the real one cannot promise.
+        "kv-local" => {
+            let store = KvStore::builder().claim_strong().open(env, "KV", runtime);
+            Arc::new(store.map_err(into_worker)?)
+        }
         "durable" => Arc::new(DurableStore::open(env, "LARDER", runtime).map_err(into_worker)?),
         _ => return Err(Error::RustError(format!("there is no backend {name:?}"))),
     })

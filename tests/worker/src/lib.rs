@@ -3,7 +3,7 @@
 //! | request | answer |
 //! | --- | --- |
 //! | `GET /cases` | the names of all cases |
-//! | `GET /run/{backend}/{case}` | the [`CaseReport`](larder_tests::conformance::CaseReport) of a case on `memory`, `kv` or `durable` |
+//! | `GET /run/{backend}/{case}` | the [`CaseReport`](larder_tests::conformance::CaseReport) of a case on `memory`, `kv`, `kv-local` or `durable` |
 //! | `GET /load/{backend}/{key}?ms=` | the value of a load that takes so long |
 //! | `GET /loads/{key}` | how often this isolate has loaded the key |
 //! | `GET /probe/{name}` | see `probes` |

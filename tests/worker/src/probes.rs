@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use larder_core::{
     Cache, Cursor, Leases, PutEntry, Runtime, Store, StoreError, StoreErrorKind, millis, minutes,
+    seconds,
 };
 use larder_kv::{DurableStore, KvStore, WorkerRuntime};
 use serde_json::{Value, json};
@@ -59,13 +60,13 @@ async fn leases(objects: &DurableStore) -> std::result::Result<Value, StoreError
     if let Some(first) = &first {
         objects.release(&key, first).await?;
     }
-    let second = objects.acquire(&key, millis(30)).await?;
+    let second = objects.acquire(&key, seconds(1)).await?;
     if let Some(first) = &first {
         // A token that is over releases nothing.
         objects.release(&key, first).await?;
     }
     let still = objects.acquire(&key, minutes(1)).await?;
-    objects.runtime().sleep(millis(40)).await;
+    objects.runtime().sleep(millis(1_100)).await;
     let third = objects.acquire(&key, minutes(1)).await?;
     let token = |token: Option<larder_core::LeaseToken>| token.map(|t| t.as_str().to_owned());
     Ok(json!({
