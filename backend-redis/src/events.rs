@@ -23,7 +23,7 @@ use larder_core::StoreError;
 /// let store = RedisStore::builder()
 ///     .host("cache.internal")
 ///     .on_event(|event| match event {
-///         ConnectionEvent::Error { error } => eprintln!("{error}"),
+///         ConnectionEvent::Error { error, .. } => eprintln!("{error}"),
 ///         event => println!("{event}"),
 ///     })
 ///     .connect()
