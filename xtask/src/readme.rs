@@ -37,8 +37,8 @@ pub(crate) fn run(workspace: &Workspace, tally: &mut Tally) {
     for command in commands {
         let result = match command.kind() {
             Kind::Server => server_answers(workspace, &command),
-            // This run is that command.
-            Kind::Test => Ok(()),
+            // Their suites are suites of this run: whether there is such a command is left to see.
+            Kind::Suites => exec::run(workspace.cargo().args(&command.arguments).arg("--help")),
             Kind::Finite => {
                 exec::run(workspace.cargo().args(&command.arguments).envs(command.variables()))
             }
@@ -58,7 +58,7 @@ struct Line {
 
 enum Kind {
     Server,
-    Test,
+    Suites,
     Finite,
     Unknown,
 }
@@ -67,7 +67,7 @@ impl Line {
     fn kind(&self) -> Kind {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         match arguments[..] {
-            ["xtask", "test", ..] => Kind::Test,
+            ["xtask", "test" | "check", ..] => Kind::Suites,
             ["run", ..] if !arguments.contains(&"--example") && !arguments.contains(&"--help") => {
                 Kind::Server
             }
