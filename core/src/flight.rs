@@ -56,18 +56,18 @@ type FlightsOfKeys = HashMap<Arc<str>, Vec<Arc<Flight>>>;
 pub(crate) struct Flight {
     /// What is loaded: callers that want another type under the same key fly on their own.
     kind: TypeId,
-    started: Timestamp,
     /// When its leader is gone for sure, if it can go without a trace; never otherwise.
     forgotten: Timestamp,
     state: Mutex<State>,
     changed: Event,
 }
 
-#[derive(Default)]
 struct State {
     outcome: Option<AnyOutcome>,
     /// The leader loads. Before that it may look into the store, and publish what it finds there.
     loading: bool,
+    /// When it began to load; before that, when it claimed the key.
+    started: Timestamp,
     superseded: bool,
     writing: bool,
     ended: bool,
@@ -105,6 +105,19 @@ pub(crate) enum Claimed {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    fn at(claimed: Timestamp) -> Self {
+        Self {
+            outcome: None,
+            loading: false,
+            started: claimed,
+            superseded: false,
+            writing: false,
+            ended: false,
+        }
+    }
 }
 
 impl Flights {
@@ -168,12 +181,12 @@ impl Flights {
         let key: Arc<str> =
             flights.get_key_value(key).map_or_else(|| Arc::from(key), |(key, _)| Arc::clone(key));
         let forgotten = forget_after.map_or(Timestamp::MAX, |after| now + after);
-        let (state, changed) = (Mutex::default(), Event::new());
-        let flight = Arc::new(Flight { kind, started: now, forgotten, state, changed });
+        let (state, changed) = (Mutex::new(State::at(now)), Event::new());
+        let flight = Arc::new(Flight { kind, forgotten, state, changed });
         let others = flights.entry(Arc::clone(&key)).or_default();
         others.retain(|other| !other.forget(now));
         others.push(Arc::clone(&flight));
-        Lead { flights: Arc::clone(self), key, flight, load_started: now }
+        Lead { flights: Arc::clone(self), key, flight }
     }
 
     /// The flights of `keys`.
@@ -225,8 +238,8 @@ impl Flight {
         if self.kind != claimer.kind {
             return false;
         }
-        let is_young = claimer.now < self.started + claimer.patience;
         let state = lock(&self.state);
+        let is_young = claimer.now < state.started + claimer.patience;
         !state.superseded
             && !state.ended
             && (is_young || claimer.forget_after.is_none())
@@ -275,7 +288,6 @@ pub(crate) struct Lead {
     flights: Arc<Flights>,
     key: Arc<str>,
     flight: Arc<Flight>,
-    load_started: Timestamp,
 }
 
 impl Lead {
@@ -285,16 +297,16 @@ impl Lead {
 
     /// Says that the leader has looked into the store in vain and begins to load. What was
     /// invalidated before this moment is not in what it will find.
-    pub(crate) fn begin_load(&mut self, now: Timestamp) {
-        self.load_started = now;
+    pub(crate) fn begin_load(&self, now: Timestamp) {
         let mut state = lock(&self.flight.state);
         state.loading = true;
+        state.started = now;
         state.superseded = false;
     }
 
     /// When the load began, which is when the life of its value begins.
     pub(crate) fn load_started(&self) -> Timestamp {
-        self.load_started
+        lock(&self.flight.state).started
     }
 
     /// Hands the outcome to the followers, and to those who come before the flight has ended.
@@ -354,11 +366,16 @@ impl Follow {
             Some(outcome) => Some(Ok(outcome.clone())),
             None => state.ended.then_some(Err(Lost::Gone)),
         });
-        let published = std::pin::pin!(published);
-        let left = (self.flight.started + self.patience).since(runtime.now());
-        let outcome = match select(published, runtime.sleep(left)).await {
-            Either::Left((outcome, _)) => outcome?,
-            Either::Right(_) => return Err(Lost::Overdue),
+        let mut published = std::pin::pin!(published);
+        let outcome = loop {
+            let started = lock(&self.flight.state).started;
+            let left = (started + self.patience).since(runtime.now());
+            match select(&mut published, runtime.sleep(left)).await {
+                Either::Left((outcome, _)) => break outcome?,
+                // The leader may have waited for a lease before it began to load.
+                Either::Right(_) if lock(&self.flight.state).started > started => {}
+                Either::Right(_) => return Err(Lost::Overdue),
+            }
         };
         match outcome {
             Ok(None) => Ok(Ok(None)),

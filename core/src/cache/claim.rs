@@ -84,8 +84,8 @@ impl<K: AsRef<str>> Entry<'_, K> {
         let key = self.cache.full_key(self.key.as_ref())?;
         let flights = &self.cache.shared.flights;
         let (now, forget_after) = (self.cache.runtime.now(), self.cache.forget_after(&self.policy));
-        let mut lead = flights.lead(&key, TypeId::of::<Raw<V>>(), now, forget_after);
-        self.cache.begin_load(&mut lead);
+        let lead = flights.lead(&key, TypeId::of::<Raw<V>>(), now, forget_after);
+        self.cache.begin_load(&lead);
         let (cache, policy) = (self.cache.clone(), self.policy);
         Ok(Leader { cache, policy, lead, lease: None, value: PhantomData })
     }
@@ -96,7 +96,7 @@ impl Cache {
     async fn claim_missed<V: RawValue>(&self, key: &str, policy: Policy, mark: Mark) -> Claim<V> {
         let absence = Absence::IsAMiss;
         match self.claim::<Raw<V>>(key, &policy, mark, absence) {
-            Claimed::Lead { mut lead, recheck } => {
+            Claimed::Lead { lead, recheck } => {
                 if recheck
                     && let Some(Some(value)) = self.look_again::<Raw<V>>(&lead, absence).await
                 {
@@ -107,7 +107,7 @@ impl Cache {
                     Leased::Found(None) => None,
                     Leased::Granted(lease) => lease,
                 };
-                self.begin_load(&mut lead);
+                self.begin_load(&lead);
                 let cache = self.clone();
                 Claim::Lead(Leader { cache, policy, lead, lease, value: PhantomData })
             }

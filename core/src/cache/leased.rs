@@ -56,10 +56,11 @@ impl Cache {
             if let Some(value) = self.look_again::<F>(lead, absence).await {
                 return Leased::Found(value);
             }
-            if lease.is_some() || self.runtime.now() >= give_up {
+            let left = give_up.since(self.runtime.now());
+            if lease.is_some() || left.is_zero() {
                 return Leased::Granted(lease);
             }
-            self.runtime.sleep(pause).await;
+            self.runtime.sleep(pause.min(left)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

@@ -114,7 +114,7 @@ impl Cache {
     {
         policy.check()?;
         let key = self.full_key(key)?;
-        let mut lead = match self.read_or_claim::<Coded<T>>(&key, policy, absence).await {
+        let lead = match self.read_or_claim::<Coded<T>>(&key, policy, absence).await {
             Step::Found(value) => return Ok(value),
             Step::Failed(error) => return Err(error),
             Step::Lead(lead) => lead,
@@ -123,7 +123,7 @@ impl Cache {
             Leased::Found(value) => return Ok(value),
             Leased::Granted(lease) => lease,
         };
-        self.begin_load(&mut lead);
+        self.begin_load(&lead);
         let loaded = self.guarded(lead.key(), policy, async { loader().await }).await;
         let outcome = loaded.map(|value| value.map(Arc::new));
         lead.publish(outcome.clone());
@@ -204,7 +204,7 @@ impl Cache {
         Some(found)
     }
 
-    pub(super) fn begin_load(&self, lead: &mut Lead) {
+    pub(super) fn begin_load(&self, lead: &Lead) {
         self.meter().load();
         lead.begin_load(self.runtime.now());
     }

@@ -145,7 +145,7 @@ impl Cache {
 
     async fn load_all<I, T, L, Fut, E>(
         &self,
-        mut leads: Vec<(I, Lead)>,
+        leads: Vec<(I, Lead)>,
         loader: &mut impl FnMut(Vec<I>) -> Fut,
         found: &mut HashMap<I, Arc<T>>,
     ) -> Result<(), Error>
@@ -158,7 +158,7 @@ impl Cache {
     {
         self.meter().load();
         let now = self.runtime.now();
-        leads.iter_mut().for_each(|(_, lead)| lead.begin_load(now));
+        leads.iter().for_each(|(_, lead)| lead.begin_load(now));
         let items = leads.iter().map(|(item, _)| item.clone()).collect();
         let Some((_, first)) = leads.first() else { return Ok(()) };
         let load = async { loader(items).await.map_err(Into::into) };
