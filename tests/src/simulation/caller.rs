@@ -6,11 +6,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::{Either, select};
-use larder_core::{Cache, Error, Lookup, Runtime};
+use larder_core::{Cache, Claim, Error, Followed, Leader, Lookup, Runtime};
 
 use super::Plan;
-use super::database::{Database, Lag, Seen, Stamp, name};
+use super::database::{Database, Kind, Lag, Seen, Stamp, name, names, raw_name};
 
 /// The errors that loaders fail with.
 const NOT_FOUND: &str = "there is no such row";
@@ -34,11 +35,13 @@ enum Call {
     GetOrLoad,
     GetOrFind,
     GetOrLoadMany,
+    GetRaw,
+    ClaimRaw,
     Change,
     ChangeAll,
 }
 
-const CALLS: [Call; 12] = [
+const CALLS: [Call; 15] = [
     Call::Get,
     Call::Lookup,
     Call::GetMany,
@@ -48,6 +51,9 @@ const CALLS: [Call; 12] = [
     Call::GetOrFind,
     Call::GetOrFind,
     Call::GetOrLoadMany,
+    Call::GetRaw,
+    Call::ClaimRaw,
+    Call::ClaimRaw,
     Call::Change,
     Call::Change,
     Call::ChangeAll,
@@ -117,6 +123,8 @@ impl Caller {
             Call::GetOrLoad => self.get_or_load(key).await,
             Call::GetOrFind => self.get_or_find(key).await,
             Call::GetOrLoadMany => self.get_or_load_many().await,
+            Call::GetRaw => self.get_raw(key).await,
+            Call::ClaimRaw => self.claim_raw(key).await,
             Call::Change => self.change(key).await,
             Call::ChangeAll => self.change_all().await,
         }
@@ -211,9 +219,58 @@ impl Caller {
         }
     }
 
+    async fn get_raw(&mut self, key: usize) {
+        let seen = self.database.look(key);
+        match self.cache.get_raw::<Bytes>(raw_name(key)).await {
+            Ok(None) => {}
+            Ok(Some(raw)) => self.database.check(key, seen, stamp_of(&raw), Lag::None),
+            Err(error) => self.unexpected(&error),
+        }
+    }
+
+    /// Loads a row in steps of its own, as a response is that streams.
+    async fn claim_raw(&mut self, key: usize) {
+        loop {
+            let seen = self.database.look(key);
+            match self.cache.entry(raw_name(key)).claim_raw::<Bytes>().await {
+                Err(error) => return self.unexpected(&error),
+                Ok(Claim::Hit(raw)) => {
+                    return self.database.check(key, seen, stamp_of(&raw), Lag::Load);
+                }
+                Ok(Claim::Lead(leader)) => return self.lead_raw(key, seen, leader).await,
+                Ok(Claim::Follow(follower)) => match follower.followed().await {
+                    Followed::Value(raw) => {
+                        return self.database.check(key, seen, stamp_of(&raw), Lag::Load);
+                    }
+                    Followed::Declined => return,
+                    Followed::Gone | Followed::Overdue => {}
+                },
+            }
+        }
+    }
+
+    async fn lead_raw(&mut self, key: usize, seen: Seen, leader: Leader<Bytes>) {
+        let under_way = self.database.begin_load(Kind::Raw, key, seen);
+        self.note(|| format!("loads {key} raw"));
+        self.pause(15).await;
+        let row = self.database.read(key);
+        self.note(|| format!("has read {row:?}"));
+        self.pause(15).await;
+        let fault = self.fault();
+        drop(under_way);
+        match row {
+            Some(stamp) if fault == Fault::None => {
+                leader.complete(Arc::new(bytes_of(stamp)), self.plan.ttl);
+            }
+            _ if fault == Fault::Panic || fault == Fault::Hang => drop(leader),
+            _ => leader.decline(),
+        }
+    }
+
     /// Reads rows of the database, in a moment between the load's beginning and its end.
     async fn load(&mut self, keys: Vec<(usize, Seen)>) -> io::Result<Vec<(usize, Stamp)>> {
-        let begin = |(key, seen): &(usize, Seen)| self.database.begin_load(*key, *seen);
+        let begin =
+            |(key, seen): &(usize, Seen)| self.database.begin_load(Kind::Coded, *key, *seen);
         let under_way: Vec<_> = keys.iter().map(begin).collect();
         let keys: Vec<usize> = keys.into_iter().map(|(key, _)| key).collect();
         self.note(|| format!("loads {keys:?}"));
@@ -261,8 +318,13 @@ impl Caller {
             0 | 1 if self.plan.puts && exists => cache.put(name(key), &(key, version)).await,
             2 if self.plan.puts && exists => cache.put_many([(name(key), (key, version))]).await,
             3 => cache.remove_many([name(key), name(key)]).await.map(drop),
-            4 => cache.remove_matching(format!("r*:{key}")).await.map(drop),
+            4 => cache.remove_matching(format!("ro*:{key}")).await.map(drop),
             _ => cache.remove(name(key)).await.map(drop),
+        };
+        let told = match told {
+            Ok(()) if self.random.bool() => cache.remove(raw_name(key)).await.map(drop),
+            Ok(()) => cache.remove_matching(format!("raw:{key}*")).await.map(drop),
+            Err(error) => Err(error),
         };
         match told {
             Ok(()) => {
@@ -283,8 +345,8 @@ impl Caller {
         let invalidation = self.database.begin_invalidation(0..self.plan.keys);
         let versions = invalidation.versions().to_vec();
         let told = match self.random.bool() {
-            true => self.cache.remove_matching("row:*").await.map(drop),
-            false => self.cache.remove_many((0..self.plan.keys).map(name)).await.map(drop),
+            true => self.cache.remove_matching("r[ao]w:*").await.map(drop),
+            false => self.cache.remove_many((0..self.plan.keys).flat_map(names)).await.map(drop),
         };
         match told {
             // A put of a row's writer may come after this: of the version that stood, or a later.
@@ -319,6 +381,15 @@ impl Caller {
             self.database.violation(format!("caller {} gets the error {error}", self.number));
         }
     }
+}
+
+fn bytes_of((key, version): Stamp) -> Bytes {
+    Bytes::from(format!("{key} {version}"))
+}
+
+fn stamp_of(raw: &Bytes) -> Option<Stamp> {
+    let (key, version) = std::str::from_utf8(raw).ok()?.split_once(' ')?;
+    Some((key.parse().ok()?, version.parse().ok()?))
 }
 
 fn is_not_found(error: &Error) -> bool {

@@ -14,6 +14,16 @@ pub(super) fn name(key: usize) -> String {
     format!("row:{key}")
 }
 
+/// The cache's key of a row in a byte form of its own.
+pub(super) fn raw_name(key: usize) -> String {
+    format!("raw:{key}")
+}
+
+/// Every key of a row in the cache.
+pub(super) fn names(key: usize) -> [String; 2] {
+    [name(key), raw_name(key)]
+}
+
 /// A row as the callers see it: which it is, and its version. Versions of a row only go up.
 pub(super) type Stamp = (usize, usize);
 
@@ -34,9 +44,16 @@ struct Row {
     /// How many invalidations have begun, and how many of them have not ended.
     invalidations: u64,
     open: u64,
-    /// The loads under way, each with what stood when its call began.
-    loads: HashMap<u64, Seen>,
+    /// The loads under way, each with its kind and what stood when its call began.
+    loads: HashMap<u64, (Kind, Seen)>,
     next_load: u64,
+}
+
+/// What is loaded of a row. Each kind has a key of its own in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Coded,
+    Raw,
 }
 
 struct Version {
@@ -130,17 +147,20 @@ impl Database {
 
     /// Begins a load of `key` for a call that has `seen` what stood; the load ends when the guard
     /// is dropped.
-    pub(super) fn begin_load(self: &Arc<Self>, key: usize, seen: Seen) -> Load {
+    pub(super) fn begin_load(self: &Arc<Self>, kind: Kind, key: usize, seen: Seen) -> Load {
         let mut row = lock(&self.rows[key]);
         let stood_since = |call: &Seen| call.open == 0 && call.invalidations == row.invalidations;
-        let alone = !stood_since(&seen) || !row.loads.values().any(stood_since);
+        let mut others = row.loads.values().filter(|(other, _)| *other == kind);
+        let alone = !stood_since(&seen) || !others.any(|(_, call)| stood_since(call));
         let number = row.next_load;
         row.next_load += 1;
-        row.loads.insert(number, seen);
+        row.loads.insert(number, (kind, seen));
         drop(row);
         lock(&self.outcome).loads += 1;
         if !alone {
-            self.violation(format!("two loads of {key} overlap without an invalidation"));
+            self.violation(format!(
+                "two loads of {key} ({kind:?}) overlap without an invalidation"
+            ));
         }
         Load { database: Arc::clone(self), key, number }
     }
@@ -223,7 +243,7 @@ impl Lag {
     fn most(self) -> Duration {
         match self {
             Self::None => Duration::ZERO,
-            Self::Load => LOAD_TIMEOUT * 2,
+            Self::Load => LOAD_TIMEOUT * 3,
         }
     }
 }

@@ -17,6 +17,7 @@
 mod caller;
 mod database;
 mod isolated;
+mod leases;
 mod plan;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::stores::{Delays, Tapped};
 use caller::Caller;
 use database::Database;
 use isolated::Isolated;
+use leases::LocalLeases;
 
 pub use plan::{Flaky, Plan};
 
@@ -66,7 +68,11 @@ pub async fn run(
         true => Arc::new(Isolated(Arc::clone(&runtime))),
         false => Arc::clone(&runtime),
     };
-    let cache = Cache::builder(store)
+    let mut builder = Cache::builder(store);
+    if plan.leases {
+        builder = builder.leases(LocalLeases::on(Arc::clone(&runtime)));
+    }
+    let cache = builder
         .runtime(caches)
         .namespace("simulation")
         .ttl(plan.ttl)
@@ -98,7 +104,7 @@ pub async fn run(
     }
     flaky.stop();
     for key in 0..plan.keys {
-        cache.remove(database::name(key)).await?;
+        cache.remove_many(database::names(key)).await?;
         database.check_end(key, &cache).await?;
     }
     Ok(database.outcome())

@@ -35,6 +35,8 @@ pub struct Plan {
     pub leaving: bool,
     /// Whether tasks must not wake one another, as on Workers.
     pub isolated: bool,
+    /// Whether a load needs a lease.
+    pub leases: bool,
     /// Whether every event is noted.
     pub traced: bool,
 }
@@ -57,6 +59,7 @@ impl Plan {
             loader_faults: random.u8(..3) == 0,
             leaving: random.bool(),
             isolated: random.u8(..4) == 0,
+            leases: random.u8(..4) == 0,
             traced: false,
         }
     }
