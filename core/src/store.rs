@@ -46,6 +46,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// What [`get`](Self::get) answers, where that takes no waiting and cannot fail; `None` where
+    /// it may, as everywhere but in a store in this process.
+    ///
+    /// A hit that goes this way costs no boxed future.
+    fn get_now(&self, key: &str) -> Option<Option<Bytes>> {
+        let _ = key;
+        None
+    }
+
     /// The value under `key`.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
 
@@ -104,6 +113,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn bound_to(&self, runtime: &Arc<dyn Runtime>) -> Option<Arc<dyn Store>> {
         (**self).bound_to(runtime)
+    }
+
+    fn get_now(&self, key: &str) -> Option<Option<Bytes>> {
+        (**self).get_now(key)
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {

@@ -101,6 +101,38 @@ impl Cache {
         Ok(self.read::<Raw<V>>(&key).await.flatten())
     }
 
+    /// What [`get_raw`](Self::get_raw) answers, where the store can tell at once: that in memory.
+    ///
+    /// `None` says nothing: it is for `get_raw`, or another call, to find out. Only a hit is
+    /// counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// cache.put_raw("pixel", &Bytes::from_static(b"\x89PNG")).await?;
+    /// assert_eq!(cache.get_raw_now::<Bytes>("pixel")?.unwrap().len(), 4);
+    /// # Ok(()) }
+    /// ```
+    pub fn get_raw_now<V: RawValue>(&self, key: impl AsRef<str>) -> Result<Option<V>, Error> {
+        let key = self.full_key(key.as_ref())?;
+        let Some(stored) = self.store().get_now(&key).flatten() else { return Ok(None) };
+        let has_passed = |deadline| self.runtime.has_passed(deadline);
+        match Raw::<V>::decode(self.layout(), &stored, has_passed) {
+            Stored::Fresh(Some(value), _) => {
+                self.meter().hit(1);
+                Ok(Some(value))
+            }
+            // Whoever asks again counts it for what it is.
+            _ => Ok(None),
+        }
+    }
+
     /// The values under `keys`, in their order, in as few round trips as the store allows.
     ///
     /// # Errors
@@ -193,6 +225,9 @@ impl Cache {
         &self,
         key: &str,
     ) -> Option<Presence<Arc<F::Value>>> {
+        if let Some(stored) = self.store().get_now(key) {
+            return self.interpret::<F>(key, Ok(stored));
+        }
         let stored = self.metered(Operation::Read, self.in_time(self.store().get(key))).await;
         self.interpret::<F>(key, stored)
     }

@@ -41,6 +41,10 @@ impl Store for MemoryStore {
         Arc::clone(&self.inner.runtime)
     }
 
+    fn get_now(&self, key: &str) -> Option<Option<Bytes>> {
+        Some(self.get_sync(key))
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         Ok(self.get_sync(key))
     }

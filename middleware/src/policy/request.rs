@@ -1,8 +1,8 @@
 //! May a request be answered from the cache, and its answer be stored?
 
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, HeaderMap, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderName, IF_MATCH,
+    IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderValue, Method};
 
@@ -85,24 +85,14 @@ pub(crate) fn may_use(
         Method::HEAD => true,
         _ => return Err(Bypass::Method),
     };
-    let has = |field| headers.contains_key(field);
-    if has(AUTHORIZATION) && !rules.cache_authorized {
-        return Err(Bypass::Authorization);
+    // One pass over the fields there are: every look-up would hash a name, and nearly all of them
+    // would find nothing.
+    let reasons = headers.iter().filter_map(|(field, value)| reason(field, value, rules));
+    if let Some(why) = reasons.min_by_key(|why| *why as usize) {
+        return Err(why);
     }
-    if has(RANGE) {
-        return Err(Bypass::Range);
-    }
-    if has(IF_MATCH) || has(IF_UNMODIFIED_SINCE) {
-        return Err(Bypass::Precondition);
-    }
-    if has(UPGRADE) {
-        return Err(Bypass::Upgrade);
-    }
-    let empty = |length: &HeaderValue| length.as_bytes() == b"0";
-    if has(TRANSFER_ENCODING) || headers.get_all(CONTENT_LENGTH).iter().any(|l| !empty(l)) {
-        return Err(Bypass::Content);
-    }
-    let directives = RequestDirectives::of(headers);
+    let directed = headers.keys().any(|field| field == CACHE_CONTROL || field == PRAGMA);
+    let directives = if directed { RequestDirectives::of(headers) } else { Default::default() };
     if directives.no_store {
         return Err(Bypass::NoStore);
     }
@@ -114,10 +104,25 @@ pub(crate) fn may_use(
     })
 }
 
+/// Why a request with this field passes by the cache, if for this field it does.
+fn reason(field: &HeaderName, value: &HeaderValue, rules: RequestRules) -> Option<Bypass> {
+    if field == AUTHORIZATION {
+        (!rules.cache_authorized).then_some(Bypass::Authorization)
+    } else if field == RANGE {
+        Some(Bypass::Range)
+    } else if field == IF_MATCH || field == IF_UNMODIFIED_SINCE {
+        Some(Bypass::Precondition)
+    } else if field == UPGRADE {
+        Some(Bypass::Upgrade)
+    } else if field == TRANSFER_ENCODING || (field == CONTENT_LENGTH && value.as_bytes() != b"0") {
+        Some(Bypass::Content)
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
 
     fn get(lines: &[(&'static str, &'static str)]) -> Result<Use, Bypass> {

@@ -31,9 +31,30 @@ pub(super) struct Miss {
     pub(super) request_headers: Option<HeaderMap>,
 }
 
-/// Looks the request up that has this head and key.
-pub(super) async fn find(shared: &Shared, request: &Parts, key: String, usage: Use) -> Found {
-    let mut place = Place { key, variant_of: None };
+/// The answer, where the store can tell it at once. Otherwise [`find`] goes on from `place`.
+pub(super) fn find_now(
+    shared: &Shared,
+    request: &Parts,
+    place: &mut Place,
+    usage: Use,
+) -> Option<Stored> {
+    if usage == Use::Refresh {
+        return None;
+    }
+    loop {
+        // A key that breaks a rule is for `find` to report.
+        match shared.settings.cache.get_raw_now(&place.key).ok()?? {
+            Stored::Variants(variants) if place.variant_of.is_none() => {
+                place.enter(&variants, request);
+            }
+            Stored::Variants(_) => return None,
+            stored => return Some(stored),
+        }
+    }
+}
+
+/// Looks the request up that has this head and place.
+pub(super) async fn find(shared: &Shared, request: &Parts, mut place: Place, usage: Use) -> Found {
     loop {
         let looked = if usage == Use::Lookup {
             shared.settings.cache.get_raw(&place.key).await.map(|found| match found {
@@ -53,9 +74,7 @@ pub(super) async fn find(shared: &Shared, request: &Parts, key: String, usage: U
         };
         match &*stored {
             Stored::Variants(variants) if place.variant_of.is_none() => {
-                let key = variants.key(&place.key, &request.headers);
-                let resource = std::mem::replace(&mut place.key, key);
-                place.variant_of = Some((resource, variants.clone()));
+                place.enter(variants, request);
             }
             // Nothing that this layer writes: variants of a variant.
             Stored::Variants(_) => return Found::Miss(None),
@@ -70,12 +89,24 @@ pub(super) async fn find(shared: &Shared, request: &Parts, key: String, usage: U
     }
 }
 
-struct Place {
+/// Where the answer to a request stands.
+pub(super) struct Place {
     key: String,
     variant_of: Option<(String, Variants)>,
 }
 
 impl Place {
+    pub(super) fn of(key: String) -> Self {
+        Self { key, variant_of: None }
+    }
+
+    /// Goes on to the variant that answers the request.
+    fn enter(&mut self, variants: &Variants, request: &Parts) {
+        let key = variants.key(&self.key, &request.headers);
+        let resource = std::mem::replace(&mut self.key, key);
+        self.variant_of = Some((resource, variants.clone()));
+    }
+
     fn miss(self, leader: Box<Leader<Stored>>, shared: &Shared, request: &Parts) -> Box<Miss> {
         let request_headers = (!shared.settings.is_plain()).then(|| request.headers.clone());
         let Self { key, variant_of } = self;

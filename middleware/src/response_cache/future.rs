@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
@@ -39,6 +40,8 @@ pin_project! {
         Finding { find: BoxFuture<'static, (Parts, Found)>, held: Option<(S, B)> },
         // The service is asked.
         Calling { #[pin] call: S::Future, asked: Asked },
+        // The cache had the answer at hand.
+        Answered { hit: Option<Response<Bytes>> },
     }
 }
 
@@ -56,6 +59,10 @@ impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
         held: (S, B),
     ) -> Self {
         Self { shared, state: State::Finding { find, held: Some(held) } }
+    }
+
+    pub(super) fn answered(shared: Arc<Shared>, hit: Response<Bytes>) -> Self {
+        Self { shared, state: State::Answered { hit: Some(hit) } }
     }
 
     pub(super) fn calling(shared: Arc<Shared>, call: S::Future, asked: Asked) -> Self {
@@ -85,7 +92,7 @@ where
                             match stored.into_hit(is_head, now) {
                                 Some(hit) => {
                                     meter.hit();
-                                    return Poll::Ready(Ok(hit));
+                                    return Poll::Ready(Ok(hit.map(ResponseBody::whole)));
                                 }
                                 None => Asked::OnAMiss(None),
                             }
@@ -106,6 +113,11 @@ where
                     let result = ready!(call.poll(context));
                     let asked = std::mem::replace(asked, Asked::PastTheCache);
                     return Poll::Ready(pass_on(result, asked, this.shared));
+                }
+                StateProjection::Answered { hit } => {
+                    // Empty only for a caller that polls a future which has ended.
+                    let Some(hit) = hit.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(hit.map(ResponseBody::whole)));
                 }
             };
             this.state.set(next);

@@ -128,8 +128,11 @@ fn without_userinfo(authority: &Authority) -> &str {
 fn host_field(headers: &HeaderMap) -> Option<&str> {
     let mut lines = headers.get_all(HOST).iter();
     let Some(host) = lines.next() else { return Some("") };
-    let is_of_a_host =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%:[]!$&'()*+,;=".contains(&byte);
+    let is_of_a_host = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b':' | b'[' | b']')
+            || matches!(byte, b'!' | b'$' | b'&'..=b',' | b';' | b'=')
+    };
     if lines.next().is_some() || !host.as_bytes().iter().all(|byte| is_of_a_host(*byte)) {
         return None;
     }

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
+use larder_core::Runtime as _;
 use tower_service::Service;
 
-use super::find::{Found, find};
+use super::find::{Found, Place, find, find_now};
 use super::future::Asked;
 use super::layer::Shared;
 use super::{ResponseBody, ResponseFuture};
@@ -63,9 +64,19 @@ where
                 return ResponseFuture::calling(shared, call, asked);
             }
         };
+        let mut place = Place::of(key);
+        if let Some(stored) = find_now(&shared, &head, &mut place, usage) {
+            let now = shared.settings.cache.runtime().recent();
+            if let Some(hit) = stored.into_hit(head.method == Method::HEAD, now) {
+                meter.hit();
+                // What the service reserved when it was polled to readiness is given back.
+                self.inner = self.inner.clone();
+                return ResponseFuture::answered(shared, hit);
+            }
+        }
         let look = Arc::clone(&shared);
         let find = Box::pin(async move {
-            let found: Found = find(&look, &head, key, usage).await;
+            let found: Found = find(&look, &head, place, usage).await;
             (head, found)
         });
         // The service that was polled to readiness is the one to be called.

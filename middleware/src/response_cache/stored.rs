@@ -27,9 +27,9 @@ use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, Hea
 use http::{Response, StatusCode};
 use larder_core::{RawValue, Timestamp};
 
+use super::X_CACHE;
 use super::plain::{self, PlainResponse};
 use super::variants::Variants;
-use super::{ResponseBody, X_CACHE};
 use crate::policy::FieldNames;
 
 const VERSION: u8 = 1;
@@ -140,11 +140,7 @@ fn variants_from_bytes(mut bytes: Bytes) -> Option<Variants> {
 impl Stored {
     /// The answer to a request; to one by HEAD without the body. `None` for variants, which are no
     /// answer.
-    pub(super) fn into_hit<B: http_body::Body>(
-        self,
-        is_head: bool,
-        now: Timestamp,
-    ) -> Option<Response<ResponseBody<B>>> {
+    pub(super) fn into_hit(self, is_head: bool, now: Timestamp) -> Option<Response<Bytes>> {
         let (status, mut headers, body) = match self {
             Self::Response(StoredResponse { status, mut headers, generated_at, body }) => {
                 headers.insert(AGE, HeaderValue::from(now.since(generated_at).as_secs()));
@@ -166,7 +162,7 @@ impl Stored {
         } else {
             body
         };
-        let mut response = Response::new(ResponseBody::whole(body));
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Some(response)
