@@ -3,8 +3,8 @@
 //! This crate only brings the others together. In the order a reader needs it:
 //!
 //! - [`Cache`]: typed values under keys, loaded once however many callers wait.
-//! - [`MemoryStore`] (feature `memory`) and `redis::RedisStore` (feature `redis`): where they are
-//!   kept.
+//! - [`MemoryStore`] (feature `memory`), `redis::RedisStore` (feature `redis`), `kv::KvStore` and
+//!   `kv::DurableStore` (feature `kv`): where they are kept.
 //! - `http::ResponseCache` (feature `http`): a tower layer that answers GET and HEAD from a cache.
 //! - [`Store`], [`Runtime`]: what a backend, or another platform, has to implement.
 //!
@@ -14,6 +14,7 @@
 //! | `tokio` (default) | the clock, timers and tasks of Tokio, on native targets |
 //! | `browser` | the clock, timers and tasks of a browser, on wasm32 |
 //! | `redis` | the store on Redis and Valkey, on native targets |
+//! | `kv` | the stores on KV and Durable Objects, and the runtime of a request, on Workers |
 //! | `http` | the tower middleware |
 //! | `msgpack` | the MessagePack codec |
 //! | `testing` | a virtual clock |
@@ -37,6 +38,10 @@ pub use larder_core::*;
 #[cfg(feature = "http")]
 #[doc(inline)]
 pub use larder_http as http;
+
+#[cfg(feature = "kv")]
+#[doc(inline)]
+pub use larder_kv as kv;
 
 #[cfg(feature = "redis")]
 #[doc(inline)]

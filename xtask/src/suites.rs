@@ -36,14 +36,13 @@ struct Suite {
     run: fn(&Workspace, &mut Tally),
 }
 
-const BEFORE: [Suite; 7] = [
+const BEFORE: [Suite; 6] = [
     Suite { name: "format", needs: &[], run: format },
     Suite { name: "rules", needs: &[], run: rules::run },
     Suite { name: "clippy", needs: &[], run: clippy },
     Suite { name: "docs", needs: &[], run: docs },
     Suite { name: "features", needs: &[], run: features },
     Suite { name: "wasm", needs: &[Need::WasmTarget], run: wasm },
-    Suite { name: "benches", needs: &[], run: benches },
 ];
 
 const AFTER: [Suite; 2] = [
@@ -164,11 +163,6 @@ fn lint_library(workspace: &Workspace, tally: &mut Tally, package: &str, argumen
     all.extend(arguments);
     all.extend(["--", "-D", "warnings"]);
     tally.check(&format!("{package} {}", arguments.join(" ")), exec_cargo(workspace, &all));
-}
-
-fn benches(workspace: &Workspace, tally: &mut Tally) {
-    let arguments = ["check", "--package", "larder-bench", "--all-targets"];
-    tally.check("cargo check of the benches", exec_cargo(workspace, &arguments));
 }
 
 fn exec_cargo(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
