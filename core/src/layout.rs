@@ -26,7 +26,8 @@ pub enum Layout {
     /// keeps: on Redis just what a Node.js service writes by `SETEX key ttl JSON.stringify(value)`
     /// and reads by `JSON.parse`, so that both share one Redis.
     ///
-    /// `null` stands for «absent»: such services take it for a miss.
+    /// `null` stands for «absent»: such services take it for a miss. Numbers are written as
+    /// `serde_json` writes them, `1.0` where JavaScript writes `1`: the same number to either reader.
     Plain,
 }
 

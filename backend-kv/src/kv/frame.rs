@@ -1,14 +1,14 @@
 //! How a value lies in a namespace: its bytes, and a label in the metadata.
 //!
 //! ```json
-//! {"larder": 1, "e": 1767225600000, "h": "…", "b": true}
+//! {"larder": 1, "e": 1767225600000, "h": "ca0100", "b": true}
 //! ```
 //!
 //! | field | meaning |
 //! | --- | --- |
 //! | `larder` | the label's version |
 //! | `e` | the end of the value's life, in milliseconds since the UNIX epoch |
-//! | `h` | the bytes before those that lie in the namespace, a character each; optional |
+//! | `h` | the bytes before those that lie in the namespace, in hexadecimal digits; optional |
 //! | `b` | the bytes in the namespace are not UTF-8; optional |
 //!
 //! KV reads up to 100 values in one call, but as text. The frame that core puts around a value
@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use super::namespace::Metadata;
 
 const VERSION: u64 = 1;
-/// More would not always fit into the metadata's 1,024 bytes: a control character takes six.
+/// In digits it fits into the metadata's 1,024 bytes.
 const LONGEST_HEAD: usize = 128;
 /// Readers of text may take these bytes for a mark of its encoding, and drop them.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -75,8 +75,7 @@ impl Label {
             fields.insert("e".into(), until.as_millis().into());
         }
         if !self.head.is_empty() {
-            let head: String = self.head.iter().map(|byte| char::from(*byte)).collect();
-            fields.insert("h".into(), head.into());
+            fields.insert("h".into(), to_hex(&self.head).into());
         }
         if self.is_binary {
             fields.insert("b".into(), true.into());
@@ -95,9 +94,7 @@ impl Label {
         let field = |name| metadata.and_then(|metadata| metadata.get(name));
         let head = match field("h").map(|head| head.as_str()) {
             None => Vec::new(),
-            Some(head) => head
-                .and_then(|head| head.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect())
-                .ok_or(UnknownVersion)?,
+            Some(head) => head.and_then(from_hex).ok_or(UnknownVersion)?,
         };
         // A number that went through JavaScript may be written as a fraction.
         let until = field("e").and_then(Value::as_f64).ok_or(UnknownVersion)?;
@@ -130,6 +127,18 @@ impl Label {
     }
 }
 
+fn to_hex(bytes: &[u8]) -> String {
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
+}
+
+fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    let nibbles = digits.chars().map(|c| c.to_digit(16)).collect::<Option<Vec<u32>>>()?;
+    let (bytes, rest) = nibbles.as_chunks::<2>();
+    let bytes = bytes.iter().map(|[high, low]| u8::try_from(high << 4 | low).ok());
+    if rest.is_empty() { bytes.collect() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +150,8 @@ mod tests {
         let read = Label::of(Some(&label.to_metadata())).unwrap();
         assert_eq!(read, label);
         assert_eq!(read.open(Bytes::copy_from_slice(stored)), value);
-        assert!(label.to_metadata().to_string().len() <= 1_024);
+        let metadata = label.to_metadata().to_string();
+        assert!(metadata.is_ascii() && metadata.len() <= 1_024, "{metadata}");
         (label, Bytes::copy_from_slice(stored))
     }
 
@@ -159,6 +169,7 @@ mod tests {
     fn bytes_before_a_text_go_into_the_label() {
         let (label, stored) = round_trip(b"\xCA\x01\x00\x9A\x01{\"name\":1}");
         assert_eq!(stored, "\x01{\"name\":1}");
+        assert!(label.to_metadata().to_string().contains(r#""h":"ca01009a""#));
         assert!(!label.is_binary);
         let text = String::from_utf8(stored.to_vec()).unwrap();
         assert_eq!(label.open_text(text).unwrap(), &b"\xCA\x01\x00\x9A\x01{\"name\":1}"[..]);
@@ -207,7 +218,8 @@ mod tests {
             serde_json::json!({"larder": 2, "e": 1}),
             serde_json::json!({"larder": "1"}),
             serde_json::json!({"larder": 1}),
-            serde_json::json!({"larder": 1, "e": 1, "h": "\u{100}"}),
+            serde_json::json!({"larder": 1, "e": 1, "h": "c"}),
+            serde_json::json!({"larder": 1, "e": 1, "h": "cx"}),
             serde_json::json!({"larder": 1, "e": 1, "h": 7}),
         ] {
             assert_eq!(Label::of(Some(&label)), Err(UnknownVersion), "{label}");

@@ -117,9 +117,11 @@ pub struct SimulatedKvReader {
     kv: SimulatedKv,
     number: usize,
     delay: Duration,
-    /// What was read, until when it is not looked for again.
-    cached: Arc<Mutex<HashMap<String, (Timestamp, Option<Version>)>>>,
+    cached: Arc<Mutex<HashMap<String, Seen>>>,
 }
+
+/// What was read, and until when it is not looked for again.
+type Seen = (Timestamp, Option<Version>);
 
 impl SimulatedKvReader {
     /// The store on this location, on the simulation's runtime.

@@ -294,7 +294,7 @@ fn a_removal_goes_on_in_another_request() {
             }
         }
         assert_eq!((removed, requests), (1_234, 6));
-        assert!(cache.contains("user:1").await.unwrap());
+        assert!(all.contains("user:1").await.unwrap());
 
         // As a whole it is an error, not a part that looks like the whole.
         all.put("users:1", "1".into(), minutes(5)).await.unwrap();
