@@ -80,13 +80,15 @@ fn nobody_sees_the_past_on_threads() {
     tokio.block_on(async {
         let runs = (0..40).map(|seed| {
             tokio::spawn(async move {
-                // Short ways, so that threads meet; and no faults, which take real time.
+                // Short ways, so that threads meet; and neither faults nor leases, which take real
+                // time when a caller leaves.
                 let plan = Plan {
                     callers: 16,
                     calls: 30,
                     keys: 2,
                     latency: millis(u64::from(seed % 2 == 0)),
                     loader_faults: false,
+                    leases: false,
                     ..Plan::of(seed)
                 };
                 let store = Arc::new(MemoryStore::new());
