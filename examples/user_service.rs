@@ -101,7 +101,7 @@ async fn main() -> anyhow::Result<()> {
     // An update is seen at once, in the value and in the lists.
     service.update(zoë.clone()).await?;
     assert_eq!(service.find_by_id(42).await?.as_deref(), Some(&zoë));
-    assert_eq!(*service.find_all(1, 20).await?, [zoë.clone()]);
+    assert_eq!(service.find_all(1, 20).await?.first(), Some(&zoë));
     assert_eq!(queries(), 3);
 
     // From here on the database rests.

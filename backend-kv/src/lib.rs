@@ -63,7 +63,7 @@ mod runtime;
 
 pub use durable::{DurableStore, DurableStoreBuilder};
 pub use kv::{KvStore, KvStoreBuilder};
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub use kv::{SimulatedKv, SimulatedKvReader};
 pub use runtime::WorkerRuntime;
 

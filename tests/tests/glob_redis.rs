@@ -2,6 +2,7 @@
 //!
 //! Known to differ, and kept out of the random ones: Redis matches bytes and `Glob` characters, so
 //! that `?` and classes see a character beyond ASCII in pieces there and whole here.
+#![allow(clippy::expect_used)] // A helper of a test may panic as the test may.
 
 use larder_core::Glob;
 use larder_tests::redis_server::RedisServer;

@@ -111,7 +111,7 @@ fn order() -> Order {
     let labels = [("ü", vec![Some(true), None, Some(false)]), ("", vec![])];
     Order {
         id: 9_007_199_254_740_991,
-        total: -1_234.5625,
+        total: -1_234.562_5,
         note: None,
         lines: vec![Line("Käse 🧀 \"alt\"".into(), -3), Line("a\\b/c\u{2028}".into(), 0)],
         labels: labels.map(|(name, of)| (name.to_owned(), of)).into(),

@@ -1,5 +1,6 @@
 //! Leaders that go without a trace, as requests on Workers do when their clients leave: neither
 //! polled again nor dropped.
+#![allow(clippy::unwrap_used)] // A helper of a test may panic as the test may.
 
 use std::convert::Infallible;
 use std::future::pending;

@@ -43,7 +43,8 @@ pub(crate) fn run(workspace: &Workspace, packages: &[&str], everything: bool) ->
     println!("\n== test build ==");
     let start = Instant::now();
     let selection: Vec<&str> = if everything {
-        vec!["--workspace"]
+        let excluded = TESTS_THEMSELVES.iter().flat_map(|package| ["--exclude", package]);
+        ["--workspace"].into_iter().chain(excluded).collect()
     } else {
         packages.iter().flat_map(|package| ["--package", package]).collect()
     };
