@@ -10,32 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use futures::future::BoxFuture;
-use larder_core::{
-    Cache, MemoryStore, Runtime, StoreError, Timestamp, VirtualRuntime, minutes, seconds,
-};
+use larder_core::{Cache, MemoryStore, Runtime, StoreError, VirtualRuntime, minutes, seconds};
+use larder_tests::simulation::Isolated;
 use larder_tests::stores::{Call, Tap, Tapped};
-
-#[derive(Debug, Clone)]
-struct Isolated(VirtualRuntime);
-
-impl Runtime for Isolated {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    fn isolates_tasks(&self) -> bool {
-        true
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        self.0.sleep(duration)
-    }
-
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.0.spawn(task);
-    }
-}
 
 /// The first write never ends, as that of a request that was ended in it.
 #[derive(Default)]
@@ -60,7 +37,7 @@ const PATIENCE: Duration = seconds(5);
 const FORGOTTEN: Duration = seconds(30 + 8 + 60);
 
 fn cache(runtime: &VirtualRuntime, tap: Option<Arc<dyn Tap>>) -> Cache {
-    let runtime = Isolated(runtime.clone());
+    let runtime = Isolated(Arc::new(runtime.clone()));
     let memory = MemoryStore::builder().on(runtime.clone());
     let builder = match tap {
         Some(tap) => Cache::builder(Tapped::new(Arc::new(memory), tap)),

@@ -5,8 +5,8 @@ use futures::future::BoxFuture;
 use larder_core::{Runtime, Timestamp};
 
 /// A runtime whose tasks must not be woken by one another, as on Workers.
-#[derive(Debug)]
-pub(super) struct Isolated(pub(super) Arc<dyn Runtime>);
+#[derive(Debug, Clone)]
+pub struct Isolated(pub Arc<dyn Runtime>);
 
 impl Runtime for Isolated {
     fn now(&self) -> Timestamp {

@@ -29,7 +29,7 @@ use larder_core::{Cache, Runtime, Store, millis, seconds};
 use crate::stores::{Delays, Tapped};
 use caller::Caller;
 use database::Database;
-use isolated::Isolated;
+pub use isolated::Isolated;
 use leases::LocalLeases;
 
 pub use plan::{Flaky, Plan};
