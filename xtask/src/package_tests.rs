@@ -20,13 +20,13 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Packages that have no tests because they are one, for another target.
-const TESTS_THEMSELVES: [&str; 1] = ["larder-tests-worker"];
+/// Packages for another target: one is a test, the other is tested end to end by `larder-tests`.
+const WORKERS: [&str; 2] = ["larder-tests-worker", "larder-demo-worker"];
 
 /// The packages that have tests: each is a suite.
 pub(crate) fn packages(workspace: &Workspace) -> Vec<&str> {
     let names = workspace.packages.iter().map(|package| package.name.as_str());
-    names.filter(|name| !TESTS_THEMSELVES.contains(name)).collect()
+    names.filter(|name| !WORKERS.contains(name)).collect()
 }
 
 /// What a package's tests need.
@@ -43,7 +43,7 @@ pub(crate) fn run(workspace: &Workspace, packages: &[&str], everything: bool) ->
     println!("\n== test build ==");
     let start = Instant::now();
     let selection: Vec<&str> = if everything {
-        let excluded = TESTS_THEMSELVES.iter().flat_map(|package| ["--exclude", package]);
+        let excluded = WORKERS.iter().flat_map(|package| ["--exclude", package]);
         ["--workspace"].into_iter().chain(excluded).collect()
     } else {
         packages.iter().flat_map(|package| ["--package", package]).collect()

@@ -16,7 +16,7 @@ use crate::{
 const LIBRARIES: [&str; 5] = ["larder", "larder-core", "larder-http", "larder-redis", "larder-kv"];
 
 /// What is built for wasm32, and with which features.
-const ON_WASM: [(&str, &[&str]); 9] = [
+const ON_WASM: [(&str, &[&str]); 10] = [
     ("larder-core", &["--no-default-features"]),
     ("larder-core", &["--no-default-features", "--features", "memory,msgpack,browser"]),
     ("larder-core", &["--all-features"]),
@@ -25,6 +25,7 @@ const ON_WASM: [(&str, &[&str]); 9] = [
     ("larder-kv", &[]),
     ("larder-kv", &["--all-features"]),
     ("larder-tests-worker", &[]),
+    ("larder-demo-worker", &[]),
     ("larder", &["--no-default-features", "--features", "memory,msgpack,browser,http"]),
 ];
 
