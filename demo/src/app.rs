@@ -1,4 +1,4 @@
-//! The three caches, and the routes over them.
+//! The caches, and the routes over them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::invalidation::Invalidations;
 const PRODUCTS_TTL: Duration = minutes(1);
 pub(crate) const USERS_TTL: Duration = minutes(5);
 const CONFIG_TTL: Duration = minutes(1);
-/// How long it is remembered that there is no such user.
+/// How long it is remembered that there is no such user or product.
 const ABSENT_TTL: Duration = seconds(30);
 /// A database that takes longer than this is taken for one that is down.
 const LOAD_TIMEOUT: Duration = seconds(10);
@@ -45,6 +45,9 @@ pub(crate) struct Shared {
     pub(crate) database: Counted,
     /// Whole responses.
     pub(crate) products: Cache,
+    /// Single products under `product:{id}`, and which ids have none. No longer than it takes to
+    /// remember the latter: how old a product is shown is for the responses to say.
+    pub(crate) catalogue: Cache,
     /// Users under `user:{id}`, lists under `users:page:{page}:limit:{limit}`.
     pub(crate) users: Cache,
     pub(crate) config: Cache,
@@ -77,6 +80,7 @@ impl App {
         let shared = Shared {
             database: Counted::new(database, store.runtime()),
             products: cache("products", PRODUCTS_TTL)?,
+            catalogue: cache("catalogue", ABSENT_TTL)?,
             config: cache("config", CONFIG_TTL)?,
             invalidations: Invalidations::new(users.clone(), USERS_TTL),
             users,

@@ -62,6 +62,7 @@ pub(crate) async fn stats(State(app): State<App>) -> Response {
         "store": shop.users.store().name(),
         "caches": {
             "products": of_cache(&shop.products),
+            "catalogue": of_cache(&shop.catalogue),
             "users": of_cache(&shop.users),
             "config": of_cache(&shop.config),
         },

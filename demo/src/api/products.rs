@@ -1,12 +1,14 @@
-//! Products. Nothing here knows of a cache: the response cache in front of it does that work.
+//! Products, behind the response cache. It keeps no 404, so that there is no such product is kept
+//! here.
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::database::Database;
 use crate::input::{Id, ListQuery};
-use crate::model::{Page, Product, ProductDetails};
+use crate::model::{Page, Product};
 use crate::problem::Problem;
 
 pub(crate) async fn list(
@@ -16,10 +18,11 @@ pub(crate) async fn list(
     Ok(Json(app.shared.database.products(query.request, &query.q).await?))
 }
 
-pub(crate) async fn show(
-    State(app): State<App>,
-    Id(id): Id,
-) -> Result<Json<ProductDetails>, Problem> {
-    let product = app.shared.database.product(id).await?;
-    product.map(Json).ok_or_else(|| Problem::not_found("product", id))
+pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Result<Response, Problem> {
+    let shop = &app.shared;
+    let load = || shop.database.product(id);
+    match shop.catalogue.get_or_find(format!("product:{id}"), load).await? {
+        Some(product) => Ok(Json(&*product).into_response()),
+        None => Err(Problem::not_found("product", id)),
+    }
 }

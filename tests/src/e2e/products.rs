@@ -28,7 +28,8 @@ pub(super) const CASES: &[Case] = cases!["products":
     a_head_has_the_headers_of_a_get_and_no_body,
     an_answer_to_credentials_is_not_shared,
     a_stampede_on_a_cold_page_is_one_load [Need::OneProcess],
-    an_unknown_product_is_a_problem_and_not_kept,
+    an_unknown_product_is_a_problem,
+    an_unknown_product_is_looked_up_once [Need::OneProcess],
     a_bad_id_is_named,
     bad_pages_limits_and_searches_are_named_and_not_kept,
 ];
@@ -232,13 +233,22 @@ async fn a_stampede_on_a_cold_page_is_one_load(shop: Shop) -> Result<()> {
     Ok(())
 }
 
-async fn an_unknown_product_is_a_problem_and_not_kept(shop: Shop) -> Result<()> {
+async fn an_unknown_product_is_a_problem(shop: Shop) -> Result<()> {
     for _ in 0..2 {
         let answer = shop.get("/api/v1/products/10001").await?;
         answer.problem(StatusCode::NOT_FOUND, &[])?;
         ensure!(answer.header("x-cache") != Some("HIT"), "an error came from the cache");
     }
     Ok(())
+}
+
+async fn an_unknown_product_is_looked_up_once(shop: Shop) -> Result<()> {
+    let before = shop.stats().await?.database_calls()?;
+    for query in ["", "", "?again"] {
+        let answer = shop.get(&format!("/api/v1/products/10002{query}")).await?;
+        answer.problem(StatusCode::NOT_FOUND, &[])?;
+    }
+    same("calls of the database", shop.stats().await?.database_calls()?, before + 1)
 }
 
 async fn a_bad_id_is_named(shop: Shop) -> Result<()> {
