@@ -2,12 +2,15 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    process::{Command, ExitStatus, Stdio},
+    os::unix::process::CommandExt,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The command as one would type it.
 pub(crate) fn shown(command: &Command) -> String {
@@ -75,6 +78,56 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
             bail!("`{}` was ended: it ran longer than {} s", shown(command), limit.as_secs());
         }
         thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// How long a program may take to end when it is asked to.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Runs until the program ends by itself, or Ctrl-C ends it and all that it has started. Calls
+/// `meanwhile` again and again.
+pub(crate) fn run_until_ctrl_c(command: &mut Command, mut meanwhile: impl FnMut()) -> Result<()> {
+    announce(command);
+    let (stop, stopped) = mpsc::channel();
+    ctrlc::set_handler(move || {
+        // Nobody waits for it when the program has ended.
+        let _ = stop.send(());
+    })
+    .context("cannot listen for Ctrl-C")?;
+    let mut group = Group::start(command)?;
+    while stopped.recv_timeout(Duration::from_millis(100)).is_err() {
+        if let Some(status) = group.0.try_wait()? {
+            return expect_success(command, status);
+        }
+        meanwhile();
+    }
+    group.signal(Signal::INT);
+    let asked = Instant::now();
+    while group.0.try_wait()?.is_none() && asked.elapsed() < FAREWELL {
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// A program and all that it starts, which end with their owner.
+struct Group(Child);
+
+impl Group {
+    fn start(command: &mut Command) -> Result<Self> {
+        let child = command.stdin(Stdio::null()).process_group(0).spawn();
+        Ok(Self(child.with_context(|| format!("cannot start `{}`", shown(command)))?))
+    }
+
+    fn signal(&self, signal: Signal) {
+        // All of it may have ended.
+        let _ = kill_process_group(Pid::from_child(&self.0), signal);
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        let _ = self.0.wait();
     }
 }
 

@@ -1,13 +1,15 @@
 //! Set-up, tests and checks of the Larder workspace: `cargo xtask --help`.
 //!
 //! A suite is a row of the summary that `cargo xtask test` ends with. [`suites`] lists them;
-//! [`package_tests`], [`examples`], [`readme`] and [`rules`] are those that take more than a few
+//! [`package_tests`], [`examples`], [`readme`] and [`rules`], and [`worker`] are those that take more than a few
 //! commands. [`setup`] installs what they need, and nothing else here installs anything.
 
 mod apt;
 mod bench;
+mod cargo_tools;
 mod examples;
 mod exec;
+mod node_packages;
 mod package_tests;
 mod readme;
 mod redis;
@@ -16,6 +18,7 @@ mod setup;
 mod suites;
 mod summary;
 mod wasm_target;
+mod worker;
 mod workspace;
 
 use std::process::ExitCode;
@@ -52,6 +55,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build the Workers, or run the demo as one
+    #[command(subcommand)]
+    Worker(worker::Task),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +79,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Test { suites, .. } => suites::run(&workspace, &suites),
         Task::Check => suites::check(&workspace),
         Task::Setup => setup::all(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Worker(task) => worker::run(&workspace, task).map(|()| ExitCode::SUCCESS),
         Task::Bench { arguments } => bench::run(&workspace, &arguments).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -14,9 +14,11 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::{
+    cargo_tools::Tool,
     exec,
     setup::Need,
     summary::{Report, Tally},
+    worker,
     workspace::Workspace,
 };
 
@@ -29,10 +31,20 @@ pub(crate) fn packages(workspace: &Workspace) -> Vec<&str> {
     names.filter(|name| !WORKERS.contains(name)).collect()
 }
 
+/// What the tests of all parts together need: everything that can be started.
+const TESTS_NEED: [Need; 6] = [
+    Need::Redis,
+    Need::NodePackages,
+    Need::WasmTarget,
+    Need::EdgePackages,
+    Need::Tool(Tool::WasmBindgen),
+    Need::Tool(Tool::WorkerBuild),
+];
+
 /// What a package's tests need.
 pub(crate) fn needs(package: &str) -> &'static [Need] {
     match package {
-        "larder-tests" => &[Need::Redis, Need::NodePackages],
+        "larder-tests" => &TESTS_NEED,
         "larder-core" | "larder-http" => &[],
         _ => &[Need::Redis],
     }
@@ -60,9 +72,10 @@ pub(crate) fn run(workspace: &Workspace, packages: &[&str], everything: bool) ->
         }
     };
     if packages.contains(&"larder-tests") {
-        // The end-to-end tests start it, and would have to wait for it.
+        // The end-to-end tests start them, and would have to wait for them.
         let build = exec::run(workspace.cargo().args(["build", "--package", "larder-demo-server"]));
         tally.check("the demo server", build);
+        tally.check("the test Worker", worker::build_for_tests(workspace, worker::TESTS));
     }
     let mut reports = vec![Report::new("test build", tally, start.elapsed())];
 

@@ -1,10 +1,10 @@
 //! What the suites need on the machine. Everything here does nothing where it already stands.
 
-use std::{fs, process::Command};
+use anyhow::{Context, Result};
 
-use anyhow::{Context, Result, bail};
-
-use crate::{apt, exec, redis, wasm_target, workspace::Workspace};
+use crate::{
+    apt, cargo_tools::Tool, node_packages, redis, wasm_target, worker, workspace::Workspace,
+};
 
 /// Something that a suite needs and that cargo does not bring.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,16 +15,30 @@ pub(crate) enum Need {
     Redis,
     /// The packages of the Node service that shares a Redis with Larder.
     NodePackages,
+    /// wrangler with workerd, and what builds a Worker beside cargo.
+    EdgePackages,
+    /// What cargo installs.
+    Tool(Tool),
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 3] = [Self::WasmTarget, Self::Redis, Self::NodePackages];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::WasmTarget,
+        Self::Redis,
+        Self::NodePackages,
+        Self::Tool(Tool::WasmBindgen),
+        Self::Tool(Tool::WorkerBuild),
+        Self::Tool(Tool::WasmPack),
+        Self::EdgePackages,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::WasmTarget => "wasm32-unknown-unknown",
             Self::Redis => "redis-server",
             Self::NodePackages => "Node packages",
+            Self::EdgePackages => "packages of the edge",
+            Self::Tool(tool) => tool.package(),
         }
     }
 
@@ -32,7 +46,9 @@ impl Need {
         match self {
             Self::WasmTarget => wasm_target::ensure(workspace),
             Self::Redis => apt::ensure(redis::PROGRAM, redis::PROGRAM),
-            Self::NodePackages => node_packages(workspace),
+            Self::NodePackages => node_packages::ensure(workspace, "tests/node"),
+            Self::EdgePackages => node_packages::ensure(workspace, worker::DEMO),
+            Self::Tool(tool) => tool.ensure(workspace),
         }
     }
 }
@@ -44,25 +60,4 @@ pub(crate) fn all(workspace: &Workspace) -> Result<()> {
         println!("{}: ready", need.name());
     }
     Ok(())
-}
-
-fn node_packages(workspace: &Workspace) -> Result<()> {
-    let dir = workspace.root.join("tests/node");
-    if !dir.join("package.json").exists() {
-        return Ok(());
-    }
-    apt::ensure("node", "nodejs")?;
-    apt::ensure("npm", "npm")?;
-    let wanted = fs::read(dir.join("package-lock.json"))
-        .context("tests/node has no package-lock.json: run `npm install` there")?;
-    // What `npm ci` last installed from, kept beside what it installed.
-    let mark = dir.join("node_modules/.installed-from.json");
-    if fs::read(&mark).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
-    }
-    exec::run(Command::new("npm").current_dir(&dir).args(["ci", "--no-audit", "--no-fund"]))?;
-    if !dir.join("node_modules").is_dir() {
-        bail!("`npm ci` left no node_modules in tests/node");
-    }
-    fs::write(&mark, wanted).context("cannot write to tests/node/node_modules")
 }

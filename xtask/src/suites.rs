@@ -8,7 +8,7 @@ use crate::{
     examples, package_tests, readme, rules,
     setup::Need,
     summary::{Report, Summary, Tally},
-    wasm_target,
+    wasm_target, worker,
     workspace::Workspace,
 };
 
@@ -46,7 +46,8 @@ const BEFORE: [Suite; 6] = [
     Suite { name: "wasm", needs: &[Need::WasmTarget], run: wasm },
 ];
 
-const AFTER: [Suite; 2] = [
+const AFTER: [Suite; 3] = [
+    Suite { name: "worker", needs: &worker::NEEDS, run: worker::suite },
     Suite { name: "examples", needs: &[Need::Redis], run: examples::run },
     Suite { name: "readme", needs: &[Need::Redis], run: readme::run },
 ];
