@@ -9,8 +9,8 @@
 //!
 //! - `trials`: the conformance suite as tests of cargo.
 //! - `e2e`: what the demo has to answer over HTTP, as a list of cases for every server of it.
-//! - `redis_server`, `demo_server`, `node_service`: real servers of a test's own; each is a
-//!   `process`, but for the first.
+//! - `redis_server`, `demo_server`, `node_service`, `wrangler`: real servers of a test's own; each is
+//!   a `process`, but for the first.
 //! - `http_client`: answers that say of themselves what is wrong with them.
 
 pub mod conformance;
@@ -30,3 +30,5 @@ pub mod simulation;
 pub mod stores;
 #[cfg(feature = "native")]
 pub mod trials;
+#[cfg(feature = "native")]
+pub mod wrangler;

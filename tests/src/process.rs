@@ -1,17 +1,19 @@
 //! A program that a test starts: what it says is gathered, and it ends with its owner.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// A running program. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    leads_a_group: bool,
     said: Arc<Said>,
 }
 
@@ -36,6 +38,19 @@ impl Process {
     ///
     /// Where it cannot be started.
     pub fn start(command: &mut Command) -> Result<Self> {
+        Self::spawn(command, false)
+    }
+
+    /// [`start`](Self::start), for a program that starts others: dropping it kills them too.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be started.
+    pub fn start_group(command: &mut Command) -> Result<Self> {
+        Self::spawn(command.process_group(0), true)
+    }
+
+    fn spawn(command: &mut Command, leads_a_group: bool) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -49,7 +64,7 @@ impl Process {
         if let Some(output) = child.stderr.take() {
             gather(output, Arc::clone(&said));
         }
-        Ok(Self { child, said })
+        Ok(Self { child, leads_a_group, said })
     }
 
     /// Waits for a line in which `find` finds something, among those already said and those to
@@ -93,9 +108,12 @@ impl Process {
     ///
     /// Where it has ended already.
     pub fn interrupt(&self) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.context("its process id is out of range")?;
+        let pid = self.pid().context("its process id is out of range")?;
         kill_process(pid, Signal::INT).context("cannot interrupt it")
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
 
     /// Waits until it has ended and everything it said is read.
@@ -122,6 +140,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if let Some(pid) = self.pid().filter(|_| self.leads_a_group) {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
