@@ -1,6 +1,6 @@
 //! The figures, under the names that the documentation has for them.
 
-use larder_core::{Cache, MemoryStore, VirtualRuntime};
+use larder_core::{Cache, Layout, MemoryStore, VirtualRuntime};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::origin::{Origin, World, get, request, text, with};
@@ -39,4 +39,29 @@ fn requests_and_refusals_are_counted() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
+}
+
+#[test]
+fn what_the_plain_layout_cannot_hold_is_refused_for_that() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let figures = recorder.handle();
+    let world = metrics::with_local_recorder(&recorder, || {
+        let runtime = VirtualRuntime::seeded(1);
+        let store = MemoryStore::builder().on(runtime.clone());
+        let origin = Origin::new(|request| match request.uri().path() {
+            "/vary" => with("a", &[("content-type", "text/plain"), ("vary", "Accept")]),
+            "/encoded" => with("a", &[("content-type", "text/plain"), ("content-encoding", "br")]),
+            _ => text("a"),
+        });
+        let cache = Cache::builder(store).layout(Layout::Plain).name("shop");
+        World::on(&runtime, cache, origin, |layer| layer)
+    });
+    world.run(async |world| {
+        for (before, path) in ["/vary", "/encoded", "/untyped"].into_iter().enumerate() {
+            world.get(path).await;
+            let refused = r#"larder_http_not_stored_total{cache="shop",reason="layout"}"#;
+            let (text, line) = (figures.render(), format!("{refused} {}", before + 1));
+            assert!(text.contains(&line), "{path}: {line}\n{text}");
+        }
+    });
 }

@@ -77,12 +77,22 @@ pub trait Tap: Send + Sync + 'static {
 pub struct Tapped {
     inner: Arc<dyn Store>,
     tap: Arc<dyn Tap>,
+    capabilities: Capabilities,
 }
 
 impl Tapped {
     /// Puts `tap` into the pipe of `inner`.
     pub fn new(inner: Arc<dyn Store>, tap: Arc<dyn Tap>) -> Self {
-        Self { inner, tap }
+        let capabilities = inner.capabilities().clone();
+        Self { inner, tap, capabilities }
+    }
+
+    /// Says that it takes values of no more than `max` bytes, and leaves it to its callers to keep
+    /// to that.
+    #[must_use]
+    pub fn claiming_values_up_to(mut self, max: usize) -> Self {
+        self.capabilities = self.capabilities.max_value_bytes(max);
+        self
     }
 
     async fn through<T>(
@@ -116,7 +126,7 @@ impl Store for Tapped {
     }
 
     fn capabilities(&self) -> &Capabilities {
-        self.inner.capabilities()
+        &self.capabilities
     }
 
     fn runtime(&self) -> Arc<dyn Runtime> {
@@ -125,7 +135,7 @@ impl Store for Tapped {
 
     fn bound_to(&self, runtime: &Arc<dyn Runtime>) -> Option<Arc<dyn Store>> {
         let inner = self.inner.bound_to(runtime)?;
-        Some(Arc::new(Self { inner, tap: Arc::clone(&self.tap) }))
+        Some(Arc::new(Self { inner, ..self.clone() }))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {

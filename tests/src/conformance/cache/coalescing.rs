@@ -4,7 +4,7 @@ use std::future::pending;
 use std::io;
 use std::sync::Arc;
 
-use futures::future::{AbortHandle, Abortable, Aborted};
+use futures::future::{AbortHandle, Abortable, Aborted, Either, select};
 use larder_core::{Cache, Error, Runtime, hours, millis, minutes, seconds};
 
 use super::{Source, User, under_way};
@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = cases!("cache::coalescing", "1":
     a_loader_that_panics_frees_the_key [Need::Unwinding],
     when_the_caller_goes_away_the_next_one_loads,
     when_all_callers_go_away_the_key_is_free,
+    a_leader_that_nobody_polls_is_overtaken,
     newcomers_get_the_value_while_it_is_written,
     the_write_goes_on_when_its_caller_goes_away,
     who_missed_before_a_load_ended_reads_again,
@@ -200,6 +201,35 @@ impl Source {
     async fn at_once_owned(id: u64) -> io::Result<User> {
         Self::at_once().user(id).await
     }
+}
+
+/// Such as a branch of a `select!` whose future is kept while another branch runs.
+async fn a_leader_that_nobody_polls_is_overtaken(bench: Bench) -> CaseResult {
+    let cache = bench.cache().load_timeout(millis(200)).build()?;
+    let hanging = Source::default();
+    let mut leader = Box::pin(cache.get_or_load("a", || hanging.user(1)));
+    if let Either::Left((led, _)) = select(&mut leader, Box::pin(hanging.begun.raised())).await {
+        return Err(Failure::new(format!("the leader came to an end: {led:?}")));
+    }
+    let ended = Signal::default();
+    for i in 2..5 {
+        let (cache, ended) = (cache.clone(), ended.clone());
+        drop(bench.start(async move {
+            let loader = Source::at_once();
+            cache.get_or_load("a", || loader.user(i)).await.map(|_| ended.raise())
+        }));
+    }
+    let many = cache.clone();
+    let many = bench.start(async move {
+        let load = async |_| Ok::<_, io::Error>([(9, User::numbered(9))]);
+        many.get_or_load_many([9], |_| "a", load).await.map(|users| users.len())
+    });
+    bench.until("the others wait", || cache.stats().coalesced >= 4).await?;
+    bench.until("the others have a value", || ended.count() == 3).await?;
+    ensure_eq!(many.await??, 1, "how many were found");
+    ensure_eq!(hanging.loads(), 1, "how often the leader's loader ran");
+    drop(leader);
+    bench.until("no load is under way", || cache.loads_under_way() == 0).await
 }
 
 async fn newcomers_get_the_value_while_it_is_written(bench: Bench) -> CaseResult {

@@ -8,12 +8,13 @@ use larder_core::{Error, Lookup, StoreErrorKind};
 use super::{Source, User};
 use crate::conformance::case::{cases, ensure, ensure_eq};
 use crate::conformance::{Bench, Case, CaseResult, Failure};
-use crate::stores::{Call, Faults, When};
+use crate::stores::{Call, Faults, Tally, Tapped, When};
 
 pub(super) const CASES: &[Case] = cases!("cache::failing", "failure":
     reads_are_misses_and_loads_answer,
     a_failing_store_does_not_multiply_loads,
     what_cannot_be_written_is_answered_all_the_same,
+    a_value_too_large_for_the_store_does_not_reach_it,
     puts_and_removals_report_the_failure,
     a_lost_answer_of_a_write_is_reported,
     it_is_used_again_when_it_is_back,
@@ -74,27 +75,39 @@ async fn a_failing_store_does_not_multiply_loads(bench: Bench) -> CaseResult {
 
 async fn what_cannot_be_written_is_answered_all_the_same(bench: Bench) -> CaseResult {
     let faults = Arc::new(Faults::of(When::Before, Call::is_write));
-    let cache = bench.cache_through(faults.clone()).build()?;
+    let cache = bench.cache_through(faults).build()?;
     let source = Source::at_once();
     for loads in 1..=2 {
         ensure_eq!(*cache.get_or_load("a", || source.user(1)).await?, User::numbered(1), "a load");
         ensure_eq!(source.loads(), loads, "how often it was loaded");
     }
     ensure_eq!(cache.loads_under_way(), 0, "loads that are still under way");
-    // So is a value that is too large for the store.
-    faults.turn(false);
-    let largest = bench.store().capabilities().max_value_bytes;
-    if largest <= 64 << 20 {
-        let text = "x".repeat(largest);
-        let loaded = cache.get_or_load("b", async || Ok::<_, std::io::Error>(text.clone())).await?;
-        ensure!(*loaded == text, "a large value came back changed");
-        ensure_eq!(cache.get::<String>("b").await?, None, "what is kept of it");
-        let put = cache.put("b", &text).await;
-        let Err(Error::Store(error)) = put else {
-            return Err(Failure::new("put of a value that is too large is not refused"));
+    Ok(())
+}
+
+/// A store may rely on it: this one does not look.
+async fn a_value_too_large_for_the_store_does_not_reach_it(bench: Bench) -> CaseResult {
+    let tally = Arc::new(Tally::default());
+    let store = Tapped::new(Arc::clone(bench.store()), tally.clone()).claiming_values_up_to(1_000);
+    let cache = bench.cache_on(Arc::new(store)).build()?;
+    let text = "x".repeat(1_001);
+    let raw = bytes::Bytes::from(text.clone());
+    let loaded = cache.get_or_load("a", async || Ok::<_, std::io::Error>(text.clone())).await?;
+    ensure!(*loaded == text, "a large value came back changed");
+    let failures = [
+        cache.put("a", &text).await,
+        cache.put_raw("a", &raw).await,
+        cache.put_many([("b", &*text), ("a", "small")]).await,
+    ];
+    for (index, failure) in failures.into_iter().enumerate() {
+        let Err(Error::Store(error)) = failure else {
+            return Err(Failure::new(format!("put {index} takes it: {failure:?}")));
         };
-        ensure_eq!(error.kind(), StoreErrorKind::TooLarge, "put's failure");
+        ensure_eq!(error.kind(), StoreErrorKind::TooLarge, "the failure of put {index}");
     }
+    ensure_eq!(tally.of(Call::Put) + tally.of(Call::PutMany), 0, "how often the store was asked");
+    cache.put_raw("a", &raw.slice(..900)).await?;
+    ensure_eq!(tally.of(Call::Put), 1, "how often it was asked to keep what fits");
     Ok(())
 }
 
