@@ -216,6 +216,7 @@ impl From<&String> for Glob {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::test;
 
     fn matches(pattern: &str, text: &str) -> bool {
         Glob::new(pattern).matches(text)

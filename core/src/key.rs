@@ -137,6 +137,7 @@ impl fmt::Debug for Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::test;
 
     #[test]
     fn a_namespace_stands_before_its_keys() {

@@ -230,6 +230,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::runtime::test;
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     enum Kind {

@@ -106,6 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::runtime::test;
 
     fn whole(header: &Header, payload: &[u8]) -> Bytes {
         let mut frame = begin(header, 0);

@@ -21,5 +21,7 @@
 
 mod policy;
 pub mod response_cache;
+#[cfg(test)]
+mod runtime;
 
 pub use response_cache::ResponseCache;

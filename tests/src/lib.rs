@@ -13,6 +13,8 @@
 //!   a `process`, but for the first.
 //! - `http_client`: answers that say of themselves what is wrong with them.
 
+#[cfg(all(test, feature = "browser"))]
+mod browser;
 pub mod conformance;
 #[cfg(feature = "native")]
 pub mod demo_server;

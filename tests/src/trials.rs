@@ -3,21 +3,14 @@
 //! For a test target with `harness = false`:
 //!
 //! ```no_run
-//! use larder_core::{MemoryStore, Store};
+//! use larder_core::MemoryStore;
 //! use larder_tests::conformance::{self, Backend};
 //! use larder_tests::trials;
 //! use std::process::ExitCode;
-//! use std::sync::Arc;
 //!
 //! fn main() -> ExitCode {
 //!     let trial = |case| {
-//!         trials::on_tokio("memory", case, || {
-//!             let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-//!             Backend::new("memory", move || {
-//!                 let store = store.clone();
-//!                 Box::pin(async move { Ok(store) })
-//!             })
-//!         })
+//!         trials::on_tokio("memory", case, || Backend::of("memory", MemoryStore::new()))
 //!     };
 //!     trials::run(conformance::cases().map(trial).collect())
 //! }
@@ -62,18 +55,7 @@ pub fn on_virtual_time(
     backend: impl Fn(&VirtualRuntime) -> Backend + Send + 'static,
 ) -> Trial {
     Trial::test(format!("{name}::{}", case.name), move || {
-        for seed in seeds {
-            let runtime = VirtualRuntime::seeded(seed);
-            let backend = backend(&runtime).seed(seed);
-            let mut report = runtime.block_on(conformance::run(&backend, case));
-            match &mut report.outcome {
-                Outcome::Passed => {}
-                Outcome::Failed(why) => *why = format!("with seed {seed}: {why}"),
-                Outcome::NotClaimed(_) => return verdict(report),
-            }
-            verdict(report)?;
-        }
-        Ok(())
+        verdict(conformance::run_on_virtual_time(case, seeds, backend))
     })
 }
 

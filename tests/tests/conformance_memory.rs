@@ -2,35 +2,21 @@
 //! orders of the tasks, and on Tokio's threads.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use futures::FutureExt;
-use larder_core::codec::MessagePack;
-use larder_core::{Layout, MemoryStore, Store};
+use larder_core::MemoryStore;
 use larder_tests::conformance::{self, Backend};
 use larder_tests::trials;
 
 fn main() -> ExitCode {
     let mut tests = Vec::new();
     for case in conformance::cases() {
-        for (name, layout) in [
-            ("json", Layout::default()),
-            ("msgpack", Layout::Framed(Arc::new(MessagePack))),
-            ("plain", Layout::Plain),
-        ] {
+        for (name, layout) in conformance::layouts() {
             tests.push(trials::on_virtual_time(name, case, 0..5, move |runtime| {
-                backend(MemoryStore::builder().capacity_bytes(16 << 20).on(runtime.clone()))
-                    .layout(layout.clone())
+                let store = MemoryStore::builder().capacity_bytes(16 << 20).on(runtime.clone());
+                Backend::of("memory", store).layout(layout.clone())
             }));
         }
-        tests.push(trials::on_tokio("threads", case, || backend(MemoryStore::new())));
+        tests.push(trials::on_tokio("threads", case, || Backend::of("memory", MemoryStore::new())));
     }
     trials::run(tests)
-}
-
-fn backend(store: MemoryStore) -> Backend {
-    Backend::new("memory", move || {
-        let handle: Arc<dyn Store> = Arc::new(store.clone());
-        async { Ok(handle) }.boxed()
-    })
 }

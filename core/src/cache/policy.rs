@@ -62,6 +62,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::test;
 
     #[test]
     fn jitter_only_shortens() {

@@ -22,6 +22,8 @@ use crate::time::Timestamp;
 
 #[cfg(all(feature = "browser", target_arch = "wasm32"))]
 mod browser;
+#[cfg(test)]
+mod harness;
 #[cfg(all(feature = "tokio", not(target_arch = "wasm32")))]
 mod native;
 #[cfg(any(
@@ -34,6 +36,8 @@ mod virtual_time;
 
 #[cfg(all(feature = "browser", target_arch = "wasm32"))]
 pub use browser::SystemRuntime;
+#[cfg(test)]
+pub(crate) use harness::test;
 #[cfg(all(feature = "tokio", not(target_arch = "wasm32")))]
 pub use native::SystemRuntime;
 #[cfg(feature = "testing")]

@@ -236,6 +236,7 @@ impl Drop for Sleep {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::test;
 
     fn order(seed: u64) -> Vec<usize> {
         let runtime = VirtualRuntime::seeded(seed);

@@ -51,6 +51,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::runtime::test;
 
     /// 1994-11-06T08:49:37Z, the example of RFC 9110.
     const THEN: Timestamp = Timestamp::from_millis(784_111_777_000);

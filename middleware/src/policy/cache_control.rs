@@ -225,6 +225,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::runtime::test;
 
     fn response(lines: &[&str]) -> ResponseDirectives {
         ResponseDirectives::of(&headers(lines))

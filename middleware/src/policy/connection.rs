@@ -45,6 +45,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::runtime::test;
 
     #[test]
     fn what_belongs_to_the_connection_is_left_out() {

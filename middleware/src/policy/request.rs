@@ -124,6 +124,7 @@ fn reason(field: &HeaderName, value: &HeaderValue, rules: RequestRules) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::test;
 
     fn get(lines: &[(&'static str, &'static str)]) -> Result<Use, Bypass> {
         asked(Method::GET, lines, RequestRules::default())

@@ -185,6 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::runtime::test;
 
     /// 1994-11-06T08:49:37Z.
     const NOW: Timestamp = Timestamp::from_millis(784_111_777_000);

@@ -136,6 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::runtime::test;
 
     fn response(lines: &[&str]) -> Vary {
         let mut headers = HeaderMap::new();

@@ -174,6 +174,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::runtime::test;
 
     fn cache() -> larder_core::CacheBuilder {
         Cache::builder(MemoryStore::builder().on(VirtualRuntime::seeded(0)))

@@ -63,6 +63,7 @@ impl fmt::Debug for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::test;
 
     #[test]
     fn every_reason_has_the_counter_of_its_number() {

@@ -96,6 +96,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::runtime::test;
 
     fn read(json: &str) -> Option<(String, Vec<u8>)> {
         let PlainResponse { content_type, body } = PlainResponse::from_bytes(json.as_bytes())?;

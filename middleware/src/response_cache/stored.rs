@@ -175,6 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::runtime::test;
 
     const GOLDEN_RESPONSE: &[u8] = include_bytes!("../../golden/response-v1.bin");
     const GOLDEN_VARIANTS: &[u8] = include_bytes!("../../golden/variants-v1.bin");

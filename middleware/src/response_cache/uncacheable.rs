@@ -68,6 +68,7 @@ impl fmt::Debug for Uncacheable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::test;
 
     #[test]
     fn a_key_is_remembered_for_a_while() {

@@ -47,6 +47,7 @@ mod tests {
     use http::header::{ACCEPT_LANGUAGE, HeaderValue};
 
     use super::*;
+    use crate::runtime::test;
 
     #[test]
     fn a_variant_is_found_by_its_values_in_its_generation() {

@@ -17,6 +17,7 @@ use larder_http::ResponseCache;
 use tower::{Layer, ServiceExt};
 
 use super::origin::{Answer, Origin, World, full, get, read, text, with};
+use crate::runtime::test;
 
 /// A body of unknown length, of which a part comes every `pause`.
 pub(crate) fn streamed(

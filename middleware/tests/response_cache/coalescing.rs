@@ -9,6 +9,7 @@ use larder_core::{Cache, MemoryStore, Runtime, VirtualRuntime, millis, seconds};
 
 use super::bodies::streamed;
 use super::origin::{Answer, Origin, World, get, read, text, with};
+use crate::runtime::test;
 
 /// A service that takes `time` for an answer.
 fn slow(time: Duration, answer: fn() -> Answer) -> World {

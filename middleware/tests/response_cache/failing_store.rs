@@ -13,6 +13,7 @@ use larder_core::{
 };
 
 use super::origin::{Origin, World, get, read, text};
+use crate::runtime::test;
 
 /// A store elsewhere, whose connection is bad on purpose.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use http::{Method, Response, StatusCode};
 use larder_core::{Runtime, hours, minutes, seconds};
 
 use super::origin::{Origin, World, full, get, in_turn, request, text, with};
+use crate::runtime::test;
 
 #[test]
 fn a_response_is_stored_and_answers_with_its_age() {

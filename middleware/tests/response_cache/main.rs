@@ -1,4 +1,5 @@
-//! The response cache around a service, on a virtual clock.
+//! The response cache around a service, on a virtual clock: natively, in a browser and under
+//! Node.js.
 #![allow(clippy::unwrap_used)]
 
 mod axum_app;
@@ -6,7 +7,13 @@ mod bodies;
 mod coalescing;
 mod failing_store;
 mod heads;
-mod metrics;
 mod origin;
 mod plain;
+#[path = "../../src/runtime.rs"]
+mod runtime;
 mod vary;
+
+runtime::natively! {
+    mod axum_server;
+    mod metrics;
+}

@@ -6,6 +6,7 @@ use larder_core::{Cache, Layout, MemoryStore, Store, VirtualRuntime, minutes, se
 use larder_http::ResponseCache;
 
 use super::origin::{Answer, Origin, World, full, request, text, with};
+use crate::runtime::test;
 
 /// `/api/v1/products?page=2&limit=20`
 const URL: &str = "/api/v1/products?page=2&limit=20";

@@ -5,6 +5,7 @@ use http::{HeaderValue, Method, Request, Response};
 use larder_core::{Cache, MemoryStore, Runtime, VirtualRuntime, seconds};
 
 use super::origin::{Answer, Origin, Seen, World, full, get, request};
+use crate::runtime::test;
 
 /// Answers with the request's language and the number of the call, and says that it varies by
 /// `vary`.

@@ -44,6 +44,12 @@ impl Backend {
         }
     }
 
+    /// A backend in this process: all handles are the same store.
+    pub fn of(name: impl Into<String>, store: impl Store) -> Self {
+        let store: Arc<dyn Store> = Arc::new(store);
+        Self::new(name, move || Box::pin(std::future::ready(Ok(Arc::clone(&store)))))
+    }
+
     /// The layout of the caches. Framed JSON by default.
     #[must_use]
     pub fn layout(mut self, layout: Layout) -> Self {

@@ -128,15 +128,37 @@ macro_rules! ensure_eq {
     };
 }
 
-/// The cases of a module, named after their functions.
+/// The cases of a module as its `CASES`, named after their functions.
+///
+/// With the feature `browser` each is a test of wasm-bindgen's harness as well, which finds tests
+/// by what a program exports and so knows none that are made while it runs.
 macro_rules! cases {
     ($path:literal, $semantic:literal: $($function:ident $([$($need:expr),+])?),+ $(,)?) => {
-        &[$($crate::conformance::Case {
-            name: concat!($path, "::", stringify!($function)),
-            semantic: $semantic,
-            needs: &[$($($need),+)?],
-            run: |bench| Box::pin($function(bench)),
-        }),+]
+        pub(super) const CASES: &[$crate::conformance::Case] = &[
+            $($crate::conformance::Case {
+                name: concat!($path, "::", stringify!($function)),
+                semantic: $semantic,
+                needs: &[$($($need),+)?],
+                run: |bench| Box::pin($function(bench)),
+            }),+
+        ];
+
+        #[cfg(all(test, feature = "browser"))]
+        mod on_the_event_loop {
+            $(#[wasm_bindgen_test::wasm_bindgen_test]
+            async fn $function() {
+                $crate::browser::on_the_event_loop(concat!($path, "::", stringify!($function)))
+                    .await;
+            })+
+        }
+
+        #[cfg(all(test, feature = "browser"))]
+        mod on_virtual_time {
+            $(#[wasm_bindgen_test::wasm_bindgen_test]
+            fn $function() {
+                $crate::browser::on_virtual_time(concat!($path, "::", stringify!($function)));
+            })+
+        }
     };
 }
 

@@ -10,18 +10,11 @@
 //! case is reported as not claimed, with the reason; there is no other way to be excused from one.
 //!
 //! ```
-//! use futures::FutureExt;
-//! use larder_core::{Layout, MemoryStore, Store, VirtualRuntime};
+//! use larder_core::{MemoryStore, VirtualRuntime};
 //! use larder_tests::conformance::{self, Backend};
-//! use std::sync::Arc;
 //!
 //! let runtime = VirtualRuntime::seeded(1);
-//! let memory = MemoryStore::builder().on(runtime.clone());
-//! let open = move || {
-//!     let handle: Arc<dyn Store> = Arc::new(memory.clone());
-//!     async move { Ok(handle) }.boxed()
-//! };
-//! let backend = Backend::new("memory", open);
+//! let backend = Backend::of("memory", MemoryStore::builder().on(runtime.clone()));
 //! let report = runtime.block_on(conformance::run_all(&backend, conformance::cases()));
 //! assert_eq!(report.failed(), 0, "{report}");
 //! ```
@@ -32,8 +25,11 @@ mod case;
 mod report;
 mod store;
 
+use std::sync::Arc;
+
 use futures::future::{Either, select};
-use larder_core::seconds;
+use larder_core::codec::MessagePack;
+use larder_core::{Layout, VirtualRuntime, seconds};
 
 pub use bench::{Backend, Bench, Signal};
 pub use case::{Case, CaseResult, Failure, Need};
@@ -47,6 +43,16 @@ pub fn store_cases() -> impl Iterator<Item = &'static Case> {
 /// What a `Cache` promises over any store.
 pub fn cache_cases() -> impl Iterator<Item = &'static Case> {
     cache::CASES.iter().copied().flatten()
+}
+
+/// Every layout of a cache, with a name for it.
+#[must_use]
+pub fn layouts() -> [(&'static str, Layout); 3] {
+    [
+        ("json", Layout::default()),
+        ("msgpack", Layout::Framed(Arc::new(MessagePack))),
+        ("plain", Layout::Plain),
+    ]
 }
 
 /// Every case.
@@ -73,6 +79,32 @@ async fn judge(case: &'static Case, bench: Bench) -> Outcome {
         Either::Left((Err(failure), _)) => Outcome::Failed(failure.to_string()),
         Either::Right(_) => Outcome::Failed("it did not end within two minutes".into()),
     }
+}
+
+/// Runs `case` on a virtual clock, once for every seed on a backend made for it, until it does not
+/// pass.
+pub fn run_on_virtual_time(
+    case: &'static Case,
+    seeds: std::ops::Range<u64>,
+    backend: impl Fn(&VirtualRuntime) -> Backend,
+) -> CaseReport {
+    let run_with = |seed| {
+        let runtime = VirtualRuntime::seeded(seed);
+        let backend = backend(&runtime).seed(seed);
+        let mut report = runtime.block_on(run(&backend, case));
+        if let Outcome::Failed(why) = &mut report.outcome {
+            *why = format!("with seed {seed}: {why}");
+        }
+        report
+    };
+    let mut report = run_with(seeds.start);
+    for seed in seeds.skip(1) {
+        if report.outcome != Outcome::Passed {
+            break;
+        }
+        report = run_with(seed);
+    }
+    report
 }
 
 /// Runs `cases` on `backend`, one after the other.

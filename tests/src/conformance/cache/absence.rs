@@ -6,9 +6,9 @@ use larder_core::{Lookup, hours, millis, minutes, seconds};
 
 use super::{Source, User};
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Need};
+use crate::conformance::{Bench, CaseResult, Need};
 
-pub(super) const CASES: &[Case] = cases!("cache::absence", "6":
+cases!("cache::absence", "6":
     an_absence_is_kept,
     an_absence_lives_shorter_than_a_value,
     an_absence_never_outlives_what_a_value_would,

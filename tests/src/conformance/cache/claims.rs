@@ -6,9 +6,9 @@ use bytes::Bytes;
 use larder_core::{Cache, Claim, Followed, Leader, minutes};
 
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Failure};
+use crate::conformance::{Bench, CaseResult, Failure};
 
-pub(super) const CASES: &[Case] = cases!("cache::claims", "1":
+cases!("cache::claims", "1":
     the_first_leads_and_the_others_follow,
     a_leader_may_decline,
     a_leader_that_goes_away_frees_the_key,

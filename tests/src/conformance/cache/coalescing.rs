@@ -9,10 +9,10 @@ use larder_core::{Cache, Error, Runtime, hours, millis, minutes, seconds};
 
 use super::{Source, User, under_way};
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Failure, Need, Signal};
+use crate::conformance::{Bench, CaseResult, Failure, Need, Signal};
 use crate::stores::{Call, Delays, Gate, When};
 
-pub(super) const CASES: &[Case] = cases!("cache::coalescing", "1":
+cases!("cache::coalescing", "1":
     what_is_loaded_is_kept,
     waiters_share_one_load_and_its_value,
     waiters_share_the_error_which_is_not_kept,

@@ -7,10 +7,10 @@ use larder_core::{Error, Lookup, StoreErrorKind};
 
 use super::{Source, User};
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Failure};
+use crate::conformance::{Bench, CaseResult, Failure};
 use crate::stores::{Call, Faults, Tally, Tapped, When};
 
-pub(super) const CASES: &[Case] = cases!("cache::failing", "failure":
+cases!("cache::failing", "failure":
     reads_are_misses_and_loads_answer,
     a_failing_store_does_not_multiply_loads,
     what_cannot_be_written_is_answered_all_the_same,

@@ -7,10 +7,10 @@ use larder_core::{Cache, Error, millis, minutes};
 
 use super::{Source, User, under_way};
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Need};
+use crate::conformance::{Bench, CaseResult, Need};
 use crate::stores::{Call, Gate, Tapped, When};
 
-pub(super) const CASES: &[Case] = cases!("cache::invalidation", "2":
+cases!("cache::invalidation", "2":
     what_is_removed_is_gone [Need::StrongConsistency],
     a_load_that_was_overtaken_is_answered_and_not_kept [Need::StrongConsistency],
     a_load_of_many_that_was_overtaken_is_not_kept [Need::StrongConsistency],

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use larder_core::{Cache, Error, KeyError};
 
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult};
+use crate::conformance::{Bench, CaseResult};
 use crate::stores::{Call, Tally, Tapped};
 
-pub(super) const CASES: &[Case] = cases!("cache::keys", "keys":
+cases!("cache::keys", "keys":
     namespaces_do_not_collide,
     a_complete_key_is_the_namespace_and_the_key,
     bad_keys_are_refused_before_the_store_is_asked,

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::User;
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Failure, Need};
+use crate::conformance::{Bench, CaseResult, Failure, Need};
 
-pub(super) const CASES: &[Case] = cases!("cache::layout", "layout":
+cases!("cache::layout", "layout":
     values_of_every_shape_come_back,
     raw_values_come_back_as_they_are,
     plain_is_what_a_node_service_writes,

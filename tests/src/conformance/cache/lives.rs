@@ -7,9 +7,9 @@ use larder_core::{Runtime, hours, millis, minutes, seconds};
 
 use super::{Source, User, under_way};
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Need};
+use crate::conformance::{Bench, CaseResult, Need};
 
-pub(super) const CASES: &[Case] = cases!("cache::lives", "3":
+cases!("cache::lives", "3":
     a_value_is_a_miss_when_its_life_is_over,
     a_loaded_value_is_loaded_again_when_its_life_is_over,
     a_life_is_counted_from_the_start_of_the_load [Need::FramedLayout],

@@ -9,10 +9,10 @@ use larder_core::{Cache, Error, Lookup};
 
 use super::{Source, User};
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Failure};
+use crate::conformance::{Bench, CaseResult, Failure};
 use crate::stores::{Call, Gate, Tally, When};
 
-pub(super) const CASES: &[Case] = cases!("cache::many", "1":
+cases!("cache::many", "1":
     one_call_loads_all_that_is_missing,
     an_item_asked_twice_is_loaded_once,
     two_items_with_one_key_are_one_load,

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use larder_core::{PutEntry, StoreErrorKind, minutes};
 
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult};
+use crate::conformance::{Bench, CaseResult};
 
-pub(super) const CASES: &[Case] = cases!("store::limits", "store":
+cases!("store::limits", "store":
     the_longest_key_is_a_key,
     the_limits_are_worth_having,
     a_value_that_is_too_large_is_refused,

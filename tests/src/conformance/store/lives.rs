@@ -7,12 +7,12 @@ use larder_core::{PutEntry, Store, days, millis, minutes, seconds};
 
 use super::scan::scan;
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Need};
+use crate::conformance::{Bench, CaseResult, Need};
 
 const SHORT: Duration = millis(50);
 const SHORT_LIVES: Need = Need::TimeToLive(SHORT);
 
-pub(super) const CASES: &[Case] = cases!("store::lives", "store":
+cases!("store::lives", "store":
     a_value_is_there_until_its_time_is_over [SHORT_LIVES],
     what_is_over_is_gone_from_every_call [SHORT_LIVES],
     each_entry_of_put_many_has_its_own_time [SHORT_LIVES],

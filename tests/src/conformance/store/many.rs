@@ -4,9 +4,9 @@ use bytes::Bytes;
 use larder_core::{PutEntry, minutes};
 
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Need};
+use crate::conformance::{Bench, CaseResult, Need};
 
-pub(super) const CASES: &[Case] = cases!("store::many", "store":
+cases!("store::many", "store":
     get_many_keeps_order_and_duplicates,
     put_many_sets_every_entry,
     of_two_entries_with_a_key_the_later_stays,

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use larder_core::{Glob, PutEntry, Store, StoreError, minutes};
 
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Failure, Need};
+use crate::conformance::{Bench, CaseResult, Failure, Need};
 
-pub(super) const CASES: &[Case] = cases!("store::scan", "store":
+cases!("store::scan", "store":
     a_pattern_finds_what_it_matches [Need::StrongConsistency],
     special_characters_can_be_escaped [Need::StrongConsistency],
     a_prefix_is_taken_literally [Need::StrongConsistency],

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use larder_core::{StoreErrorKind, minutes};
 
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult};
+use crate::conformance::{Bench, CaseResult};
 
-pub(super) const CASES: &[Case] = cases!("store::service", "store":
+cases!("store::service", "store":
     it_has_a_name_and_is_ready,
     close_may_be_called_twice_and_closes_one_handle,
     close_lets_what_is_in_flight_finish,

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use larder_core::minutes;
 
 use crate::conformance::case::{cases, ensure, ensure_eq};
-use crate::conformance::{Bench, Case, CaseResult, Need};
+use crate::conformance::{Bench, CaseResult, Need};
 
-pub(super) const CASES: &[Case] = cases!("store::values", "store":
+cases!("store::values", "store":
     nothing_stands_under_a_new_key,
     a_value_comes_back,
     put_takes_the_place_of_what_stood_there,

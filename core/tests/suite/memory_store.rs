@@ -1,18 +1,14 @@
 //! The memory store under load: its bound, its clock, and what it keeps.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
 use larder_core::{
-    Glob, MemoryStore, PutEntry, Runtime, Store, Timestamp, VirtualRuntime, hours, millis, minutes,
-    seconds,
+    Glob, MemoryStore, Runtime, Store, Timestamp, VirtualRuntime, hours, millis, minutes, seconds,
 };
 use proptest::prelude::*;
+
+use crate::harness::test;
 
 fn store(capacity: u64) -> (VirtualRuntime, MemoryStore) {
     let runtime = VirtualRuntime::seeded(0);
@@ -211,54 +207,4 @@ fn what_is_used_often_survives_a_flood() {
         let left = hot.iter().filter(|key| store.get_sync(key).is_some()).count();
         assert!(left >= 190, "{left} of 200 are left");
     });
-}
-
-#[test]
-fn threads_see_whole_values_within_the_bound() {
-    let capacity = 1 << 20;
-    let store = MemoryStore::builder().capacity_bytes(capacity).build();
-    let stop = AtomicBool::new(false);
-    let worker = |seed: u64| {
-        let mut random = fastrand::Rng::with_seed(seed);
-        while !stop.load(Ordering::Relaxed) {
-            let key = format!("key:{}", random.u32(..2_000));
-            // Stores in this process never wait: one poll is enough.
-            let call = async {
-                match random.u8(..10) {
-                    0 => drop(store.remove(&key).await?),
-                    1 => drop(store.scan(&Glob::new("key:1*"), None).await?),
-                    2 => {
-                        let value = Bytes::from(key.repeat(random.usize(1..200)));
-                        let ttl = Duration::from_micros(random.u64(1..20_000));
-                        store.put_many(&[PutEntry { key: &key, value, ttl }]).await?;
-                    }
-                    3..=4 => {
-                        let value = Bytes::from(key.repeat(random.usize(1..200)));
-                        store.put(&key, value, seconds(10)).await?;
-                    }
-                    _ => {
-                        if let Some(value) = store.get(&key).await? {
-                            assert!(value.starts_with(key.as_bytes()), "a value of another key");
-                            assert_eq!(value.len() % key.len(), 0, "a part of a value");
-                        }
-                    }
-                }
-                Ok::<_, larder_core::StoreError>(())
-            };
-            futures::FutureExt::now_or_never(call).unwrap().unwrap();
-        }
-    };
-    thread::scope(|scope| {
-        for seed in 0..4 {
-            scope.spawn(move || worker(seed));
-        }
-        for _ in 0..200 {
-            thread::sleep(millis(2));
-            let weight = store.weight_bytes();
-            // Each shard holds its bound under its lock; their sum is read one after the other.
-            assert!(weight <= capacity + capacity / 10, "it weighs {weight}");
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-    assert!(store.weight_bytes() <= capacity, "in the end it weighs {}", store.weight_bytes());
 }

@@ -4,14 +4,14 @@
 //! `core/golden/<version>-<what>.bin` are promises. A change of the format adds files of a new
 //! version; those that stand are never touched.
 
-#![allow(clippy::unwrap_used)]
-
 use std::io;
 
 use bytes::Bytes;
 use larder_core::codec::{Codec, Json, MessagePack};
 use larder_core::{Cache, Lookup, MemoryStore, Store, VirtualRuntime, days};
 use serde::{Deserialize, Serialize};
+
+use crate::harness::test;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct User {
@@ -45,7 +45,7 @@ async fn store(cache: &Cache, frame: &'static [u8]) {
 
 #[test]
 fn version_1_with_json() {
-    let golden = include_bytes!("../golden/v1-json.bin");
+    let golden = include_bytes!("../../golden/v1-json.bin");
     let (runtime, cache) = cache(Json);
     runtime.block_on(async {
         cache.put("key", &zoe()).await.unwrap();
@@ -58,7 +58,7 @@ fn version_1_with_json() {
 
 #[test]
 fn version_1_with_messagepack() {
-    let golden = include_bytes!("../golden/v1-msgpack.bin");
+    let golden = include_bytes!("../../golden/v1-msgpack.bin");
     let (runtime, cache) = cache(MessagePack);
     runtime.block_on(async {
         cache.put("key", &zoe()).await.unwrap();
@@ -71,7 +71,7 @@ fn version_1_with_messagepack() {
 
 #[test]
 fn version_1_of_an_absence() {
-    let golden = include_bytes!("../golden/v1-absent.bin");
+    let golden = include_bytes!("../../golden/v1-absent.bin");
     let (runtime, cache) = cache(Json);
     runtime.block_on(async {
         let nobody = || async { Ok::<Option<User>, io::Error>(None) };
@@ -84,7 +84,7 @@ fn version_1_of_an_absence() {
 
 #[test]
 fn version_1_of_a_raw_value() {
-    let golden = include_bytes!("../golden/v1-raw.bin");
+    let golden = include_bytes!("../../golden/v1-raw.bin");
     let (runtime, cache) = cache(Json);
     runtime.block_on(async {
         cache.put_raw("key", &Bytes::from_static(RAW)).await.unwrap();
@@ -98,7 +98,7 @@ fn version_1_of_a_raw_value() {
 /// Where in the frame each field stands, by the table in `core/src/wire.rs`.
 #[test]
 fn version_1_is_laid_out_as_documented() {
-    let golden = include_bytes!("../golden/v1-json.bin");
+    let golden = include_bytes!("../../golden/v1-json.bin");
     let number = |at: usize| u64::from_le_bytes(golden[at..at + 8].try_into().unwrap());
     let new_year = 1_767_225_600_000;
     let end = new_year + 365_000 * 86_400_000;
