@@ -36,7 +36,9 @@ async fn everything_has_its_time() -> Result<()> {
     let redis = RedisServer::start();
     let server = DemoServer::on_redis(&redis.url())?;
     let shop = HttpClient::new(server.base());
-    for path in ["users/1", "users?page=1&limit=5", "users/10099", "config", "products/1"] {
+    for path in
+        ["users/1", "users?page=1&limit=5", "users/10099", "config", "products/1", "products/10099"]
+    {
         shop.get(&format!("/api/v1/{path}")).await?;
     }
     let host = server.base().trim_start_matches("http://");
@@ -45,7 +47,9 @@ async fn everything_has_its_time() -> Result<()> {
     lives(&redis, "shop:user:10099", 30).await?;
     lives(&redis, "shop:config", 60).await?;
     lives(&redis, &format!("shop:http-cache:GET:{host}/api/v1/products/1"), 60).await?;
-    ensure!(redis.command(&["DBSIZE"]) == ":5", "more is kept: {}", redis.command(&["DBSIZE"]));
+    lives(&redis, "shop:product:1", 30).await?;
+    lives(&redis, "shop:product:10099", 30).await?;
+    ensure!(redis.command(&["DBSIZE"]) == ":7", "more is kept: {}", redis.command(&["DBSIZE"]));
     Ok(())
 }
 
