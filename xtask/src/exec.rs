@@ -1,8 +1,11 @@
 //! Running other programs: each says what it runs, and names itself when it fails.
 
 use std::{
+    env,
+    ffi::OsString,
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
@@ -37,6 +40,22 @@ pub(crate) fn exists(program: &str) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok()
+}
+
+/// Where in PATH a program stands.
+pub(crate) fn find(program: &str) -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+        .with_context(|| format!("{program} is missing: run `cargo xtask setup`"))
+}
+
+/// PATH with a folder before all others: what is in it is taken first.
+pub(crate) fn path_with(bin: &Path) -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(std::iter::once(bin.to_owned()).chain(env::split_paths(&path)))
+        .with_context(|| format!("{} cannot stand in PATH", bin.display()))
 }
 
 fn announce(command: &Command) {

@@ -1,11 +1,12 @@
 //! Set-up, tests and checks of the Larder workspace: `cargo xtask --help`.
 //!
 //! A suite is a row of the summary that `cargo xtask test` ends with. [`suites`] lists them;
-//! [`package_tests`], [`examples`], [`readme`] and [`rules`], and [`worker`] are those that take more than a few
-//! commands. [`setup`] installs what they need, and nothing else here installs anything.
+//! [`package_tests`], [`browser`], [`worker`], [`examples`], [`readme`] and [`rules`] are those that
+//! take more than a few commands. [`setup`] installs what they need, and nothing else here installs anything.
 
 mod apt;
 mod bench;
+mod browser;
 mod cargo_tools;
 mod examples;
 mod exec;

@@ -273,7 +273,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Passed, failed and ignored, of `ok. 3 passed; 0 failed; 0 ignored; 0 measured; …`.
-fn counts(result: &str) -> Result<[u64; 3]> {
+pub(crate) fn counts(result: &str) -> Result<[u64; 3]> {
     let count = |what: &str| {
         result
             .split([';', '.'])

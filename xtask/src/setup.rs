@@ -13,6 +13,10 @@ pub(crate) enum Need {
     WasmTarget,
     /// A redis-server to start.
     Redis,
+    /// Node.js.
+    Node,
+    /// Chromium, and the program that WebDriver speaks to.
+    Chromium,
     /// The packages of the Node service that shares a Redis with Larder.
     NodePackages,
     /// wrangler with workerd, and what builds a Worker beside cargo.
@@ -22,9 +26,11 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::WasmTarget,
         Self::Redis,
+        Self::Node,
+        Self::Chromium,
         Self::NodePackages,
         Self::Tool(Tool::WasmBindgen),
         Self::Tool(Tool::WorkerBuild),
@@ -36,6 +42,8 @@ impl Need {
         match self {
             Self::WasmTarget => "wasm32-unknown-unknown",
             Self::Redis => "redis-server",
+            Self::Node => "Node.js",
+            Self::Chromium => "Chromium",
             Self::NodePackages => "Node packages",
             Self::EdgePackages => "packages of the edge",
             Self::Tool(tool) => tool.package(),
@@ -46,6 +54,11 @@ impl Need {
         match self {
             Self::WasmTarget => wasm_target::ensure(workspace),
             Self::Redis => apt::ensure(redis::PROGRAM, redis::PROGRAM),
+            Self::Node => apt::ensure("node", "nodejs"),
+            Self::Chromium => {
+                apt::ensure("chromium", "chromium")?;
+                apt::ensure("chromedriver", "chromium-driver")
+            }
             Self::NodePackages => node_packages::ensure(workspace, "tests/node"),
             Self::EdgePackages => node_packages::ensure(workspace, worker::DEMO),
             Self::Tool(tool) => tool.ensure(workspace),

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, process::ExitCode, time::Instant};
 use anyhow::{Result, bail};
 
 use crate::{
-    examples, package_tests, readme, rules,
+    browser, examples, package_tests, readme, rules,
     setup::Need,
     summary::{Report, Summary, Tally},
     wasm_target, worker,
@@ -46,7 +46,9 @@ const BEFORE: [Suite; 6] = [
     Suite { name: "wasm", needs: &[Need::WasmTarget], run: wasm },
 ];
 
-const AFTER: [Suite; 3] = [
+const AFTER: [Suite; 5] = [
+    Suite { name: "node", needs: &browser::NODE_NEEDS, run: browser::node },
+    Suite { name: "chromium", needs: &browser::CHROMIUM_NEEDS, run: browser::chromium },
     Suite { name: "worker", needs: &worker::NEEDS, run: worker::suite },
     Suite { name: "examples", needs: &[Need::Redis], run: examples::run },
     Suite { name: "readme", needs: &[Need::Redis], run: readme::run },

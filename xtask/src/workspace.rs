@@ -97,13 +97,18 @@ fn cargo_in(dir: &Path) -> Command {
 /// that reads one of these would be built again for each change of it.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    forget_own_variables(&mut command);
+    command
+}
+
+/// Takes from a command that runs cargo what the cargo that runs this program set for it alone.
+pub(crate) fn forget_own_variables(command: &mut Command) {
     for (name, _) in env::vars_os() {
         let Some(name) = name.to_str() else { continue };
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
             command.env_remove(name);
         }
     }
-    command
 }
 
 /// Where tools and scratch are kept between runs and between checkouts: `LARDER_XTASK_CACHE`, or

@@ -4,12 +4,7 @@
 mod dev;
 mod upload;
 
-use std::{
-    env,
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
@@ -114,7 +109,7 @@ fn worker_build(workspace: &Workspace, folder: &str) -> Result<Command> {
         .env("WASM_BINDGEN_BIN", Tool::WasmBindgen.bin(workspace)?.join("wasm-bindgen"))
         .env("ESBUILD_BIN", bin.join("esbuild"))
         .env("WASM_OPT_BIN", bin.join("wasm-opt"))
-        .env("PATH", path_with(&bin)?);
+        .env("PATH", exec::path_with(&bin)?);
     Ok(command)
 }
 
@@ -124,7 +119,7 @@ fn wrangler(workspace: &Workspace, folder: &str) -> Result<Command> {
     let mut command = Command::new(bin.join("wrangler"));
     command
         .current_dir(worker_dir(workspace, folder)?)
-        .env("PATH", path_with(&bin)?)
+        .env("PATH", exec::path_with(&bin)?)
         .env("WRANGLER_SEND_METRICS", "false")
         // It would ask questions on a terminal.
         .env("CI", "true");
@@ -139,11 +134,4 @@ fn worker_dir(workspace: &Workspace, folder: &str) -> Result<PathBuf> {
 
 fn wrangler_bin(workspace: &Workspace) -> PathBuf {
     workspace.root.join(DEMO).join("node_modules/.bin")
-}
-
-/// PATH with a folder before all others: the Node.js in it is the one that wrangler takes.
-fn path_with(bin: &Path) -> Result<OsString> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::join_paths(std::iter::once(bin.to_owned()).chain(env::split_paths(&path)))
-        .with_context(|| format!("{} cannot stand in PATH", bin.display()))
 }
