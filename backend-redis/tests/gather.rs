@@ -52,6 +52,8 @@ async fn concurrent_reads_take_few_commands_and_everybody_gets_its_own() {
                     let key = format!("k{}", (reader * 37 + i * 101) % 2_666);
                     let there = key[1..].parse::<usize>().unwrap() < 2_000;
                     let found = store.get(&key).await.unwrap();
+                    // Who keeps a value keeps no other of its batch with it.
+                    assert!(found.as_ref().is_none_or(Bytes::is_unique));
                     assert_eq!(found, there.then(|| Bytes::from(key)));
                 }
             })
