@@ -6,6 +6,8 @@
 //! - [`ResponseCache`], the layer that answers GET and HEAD requests from a
 //!   [`Cache`](larder_core::Cache).
 //! - [`response_cache`], what it caches and what not, and the types behind the layer.
+//! - [`RequestRuntime`], what a request brings along where timers and tasks belong to requests, as
+//!   on Workers.
 //! - `policy` (not public): the rules of RFC 9111 as functions over request and response heads.
 //!
 //! # Metrics
@@ -20,8 +22,10 @@
 //! | `larder_http_not_stored_total` | counter | `cache`, `reason` | misses whose response was not stored: `status`, `set_cookie`, `no_store`, `private`, `no_cache`, `vary`, `trailers`, `stale`, `event_stream`, `too_large`, `length`, `layout`, `failed`, `abandoned` |
 
 mod policy;
+mod request_runtime;
 pub mod response_cache;
 #[cfg(test)]
 mod runtime;
 
+pub use request_runtime::RequestRuntime;
 pub use response_cache::ResponseCache;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use larder_core::{Cache, Layout, millis, minutes, seconds};
+use larder_core::{Cache, Layout, Runtime, millis, minutes, seconds};
 use tower_layer::Layer;
 
 use super::ResponseCacheService;
@@ -57,6 +57,15 @@ pub(super) struct Shared {
 impl Settings {
     pub(super) fn is_plain(&self) -> bool {
         matches!(self.cache.layout(), Layout::Plain)
+    }
+}
+
+impl Shared {
+    /// The same, for a request that has a runtime of its own.
+    pub(super) fn on(&self, runtime: &Arc<dyn Runtime>) -> Self {
+        let mut shared = self.clone();
+        shared.settings.cache = shared.settings.cache.on(Arc::clone(runtime));
+        shared
     }
 }
 

@@ -10,6 +10,7 @@ use super::find::{Found, Place, find, find_now};
 use super::future::Asked;
 use super::layer::Shared;
 use super::{ResponseBody, ResponseFuture};
+use crate::RequestRuntime;
 use crate::policy::{Bypass, Use, may_use};
 
 /// A service with a [`ResponseCache`](super::ResponseCache) in front of it.
@@ -39,7 +40,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let shared = Arc::clone(&self.shared);
+        let shared = match RequestRuntime::of(request.extensions()) {
+            Some(runtime) => Arc::new(self.shared.on(runtime)),
+            None => Arc::clone(&self.shared),
+        };
         let meter = &shared.seen.meter;
         let (head, body) = request.into_parts();
         let usage = may_use(&head.method, &head.headers, shared.settings.rules);

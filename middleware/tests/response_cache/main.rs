@@ -9,6 +9,7 @@ mod failing_store;
 mod heads;
 mod origin;
 mod plain;
+mod request_runtime;
 #[path = "../../src/runtime.rs"]
 mod runtime;
 mod vary;
