@@ -7,33 +7,54 @@ use std::ops::ControlFlow;
 
 use common::{filled, on};
 use deadpool_sqlite::rusqlite::Connection;
-use larder_demo::Database;
 use larder_demo::model::{PageRequest, UserChange};
+use larder_demo::{Database, seed, sql};
 use larder_demo_server::{OpenError, SqliteDatabase};
 use tempfile::TempDir;
+
+fn dump(connection: &Connection) -> String {
+    let mut all = String::new();
+    for table in ["products", "reviews", "users", "settings"] {
+        let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = statement.column_count();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            for column in 0..columns {
+                all.push_str(&format!("{:?} ", row.get_ref(column).unwrap()));
+            }
+        }
+    }
+    all
+}
 
 #[tokio::test]
 async fn two_first_starts_fill_in_the_same() {
     let dir = TempDir::new().unwrap();
-    let dump = |path| {
-        let connection = Connection::open(path).unwrap();
-        let mut all = String::new();
-        for table in ["products", "reviews", "users", "settings"] {
-            let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
-            let columns = statement.column_count();
-            let mut rows = statement.query([]).unwrap();
-            while let Some(row) = rows.next().unwrap() {
-                for column in 0..columns {
-                    all.push_str(&format!("{:?} ", row.get_ref(column).unwrap()));
-                }
-            }
-        }
-        all
-    };
     let path = dir.path().join("other.db");
     SqliteDatabase::open(&path, on).await.unwrap();
     let (_dir, first) = filled().await;
-    assert!(dump(first) == dump(path));
+    let [first, other] = [first, path].map(|path| dump(&Connection::open(path).unwrap()));
+    assert!(first == other);
+}
+
+#[tokio::test]
+async fn as_sql_the_seed_is_the_same_and_changes_nothing_that_is_there() {
+    let connection = Connection::open_in_memory().unwrap();
+    connection.execute_batch(sql::SCHEMA).unwrap();
+    connection.execute_batch(sql::INDEXES).unwrap();
+    let fill = || {
+        for statement in seed::statements() {
+            connection.execute_batch(&statement).unwrap();
+        }
+    };
+    fill();
+    let (_dir, path) = filled().await;
+    assert!(dump(&connection) == dump(&Connection::open(path).unwrap()));
+
+    connection.execute("UPDATE users SET name = 'Zoë' WHERE id = 7", []).unwrap();
+    let before = dump(&connection);
+    fill();
+    assert!(dump(&connection) == before);
 }
 
 #[tokio::test]

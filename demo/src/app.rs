@@ -1,19 +1,22 @@
 //! The caches, and the routes over them.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::http::request::Parts;
 use axum::routing::get;
-use larder_core::{Cache, Error, Store, minutes, seconds};
-use larder_http::ResponseCache;
+use larder_core::{Cache, Error, Runtime, Store, minutes, seconds};
+use larder_http::{RequestRuntime, ResponseCache};
 
 use crate::api::{operations, page, products, settings, users};
 use crate::counted::Counted;
 use crate::database::Database;
 use crate::invalidation::Invalidations;
+use crate::stores::Stores;
 
 const PRODUCTS_TTL: Duration = minutes(1);
 pub(crate) const USERS_TTL: Duration = minutes(5);
@@ -25,6 +28,9 @@ const LOAD_TIMEOUT: Duration = seconds(10);
 const MAX_BODY_BYTES: usize = 16 << 10;
 
 /// The shop: a database, and the caches in front of it.
+///
+/// Where a request brings a [`RequestRuntime`], as on Workers, it is served on that: the router
+/// may be kept.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -41,6 +47,7 @@ pub struct App {
     pub(crate) shared: Arc<Shared>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) database: Counted,
     /// Whole responses.
@@ -50,50 +57,77 @@ pub(crate) struct Shared {
     pub(crate) catalogue: Cache,
     /// Users under `user:{id}`, lists under `users:page:{page}:limit:{limit}`.
     pub(crate) users: Cache,
+    /// Whether they are in a store of their own.
+    pub(crate) users_are_apart: bool,
     pub(crate) config: Cache,
     pub(crate) invalidations: Invalidations,
     pub(crate) metrics: Option<RenderMetrics>,
 }
 
-pub(crate) type RenderMetrics = Box<dyn Fn() -> String + Send + Sync>;
+pub(crate) type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 impl App {
-    /// The shop over `database`, with its caches in `store`. Keys there begin with `shop:`.
+    /// The shop over `database`, with its caches in `stores`: a store, or several as [`Stores`] has
+    /// them. Keys there begin with `shop:`.
     ///
     /// Metrics are bound to the recorder that is installed at this moment.
     ///
     /// # Errors
     ///
-    /// Where the store takes no keys as long as these.
-    pub fn new(database: Arc<dyn Database>, store: impl Store) -> Result<Self, Error> {
-        let store: Arc<dyn Store> = Arc::new(store);
-        let cache = |name: &str, ttl| {
-            Cache::builder(Arc::clone(&store))
+    /// Where a store takes no keys as long as these.
+    pub fn new(database: Arc<dyn Database>, stores: impl Into<Stores>) -> Result<Self, Error> {
+        let Stores { shared: store, users, leases } = stores.into();
+        let users_are_apart = users.is_some();
+        let of_users = users.unwrap_or_else(|| Arc::clone(&store));
+        let runtime = store.runtime();
+        let cache = |name: &str, store: &Arc<dyn Store>, ttl| {
+            Cache::builder(Arc::clone(store))
                 .namespace("shop")
                 .name(name)
                 .ttl(ttl)
                 .absent_ttl(ABSENT_TTL)
                 .load_timeout(LOAD_TIMEOUT)
-                .build()
         };
-        let users = cache("users", USERS_TTL)?;
+        let mut products = cache("products", &store, PRODUCTS_TTL);
+        if let Some(leases) = leases {
+            products = products.leases(leases);
+        }
+        let users = cache("users", &of_users, USERS_TTL).build()?;
         let shared = Shared {
-            database: Counted::new(database, store.runtime()),
-            products: cache("products", PRODUCTS_TTL)?,
-            catalogue: cache("catalogue", ABSENT_TTL)?,
-            config: cache("config", CONFIG_TTL)?,
+            database: Counted::new(database, runtime),
+            products: products.build()?,
+            catalogue: cache("catalogue", &store, ABSENT_TTL).build()?,
+            config: cache("config", &store, CONFIG_TTL).build()?,
             invalidations: Invalidations::new(users.clone(), USERS_TTL),
             users,
+            users_are_apart,
             metrics: None,
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    fn on(&self, runtime: &Arc<dyn Runtime>) -> Self {
+        let Shared { database, products, catalogue, users, config, invalidations, .. } =
+            &*self.shared;
+        let users = users.on(Arc::clone(runtime));
+        let shared = Shared {
+            database: database.on(runtime),
+            products: products.on(Arc::clone(runtime)),
+            catalogue: catalogue.on(Arc::clone(runtime)),
+            config: config.on(Arc::clone(runtime)),
+            invalidations: invalidations.on(&users),
+            users,
+            users_are_apart: self.shared.users_are_apart,
+            metrics: self.shared.metrics.clone(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Answers `GET /metrics` with what `render` returns, which is Prometheus' text format.
     #[must_use]
     pub fn metrics(mut self, render: impl Fn() -> String + Send + Sync + 'static) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            shared.metrics = Some(Box::new(render));
+            shared.metrics = Some(Arc::new(render));
         }
         self
     }
@@ -121,11 +155,31 @@ impl App {
     }
 }
 
+impl Shared {
+    /// Every store once.
+    pub(crate) fn stores(&self) -> Vec<&Arc<dyn Store>> {
+        let apart = self.users_are_apart.then(|| self.products.store());
+        std::iter::once(self.users.store()).chain(apart).collect()
+    }
+}
+
+/// The app, on the runtime that the request has brought along.
+impl FromRequestParts<App> for App {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(match RequestRuntime::of(&parts.extensions) {
+            Some(runtime) => app.on(runtime),
+            None => app.clone(),
+        })
+    }
+}
+
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App")
             .field("database", &self.shared.database)
-            .field("store", &self.shared.users.store().name())
+            .field("stores", &self.shared.stores())
             .finish_non_exhaustive()
     }
 }

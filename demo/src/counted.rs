@@ -10,16 +10,21 @@ use larder_core::Runtime;
 use crate::database::{Database, DatabaseError};
 use crate::model::{Page, PageRequest, Product, ProductDetails, Settings, User, UserChange};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Counted {
     database: Arc<dyn Database>,
     runtime: Arc<dyn Runtime>,
-    calls: AtomicU64,
+    calls: Arc<AtomicU64>,
 }
 
 impl Counted {
     pub(crate) fn new(database: Arc<dyn Database>, runtime: Arc<dyn Runtime>) -> Self {
-        Self { database, runtime, calls: AtomicU64::new(0) }
+        Self { database, runtime, calls: Arc::default() }
+    }
+
+    /// The same, timed by another clock.
+    pub(crate) fn on(&self, runtime: &Arc<dyn Runtime>) -> Self {
+        Self { runtime: Arc::clone(runtime), ..self.clone() }
     }
 
     /// How often the database was asked for data. Readiness checks do not count.

@@ -1,11 +1,11 @@
 //! The demo application of Larder: a small shop whose API answers from caches.
 //!
 //! One [`App`] gives one axum `Router`, which a native server and a Worker serve alike. What
-//! differs between them is handed in: the [`Database`] and the `Store`.
+//! differs between them is handed in: the [`Database`] and the [`Stores`].
 //!
 //! In the order a reader needs it:
 //!
-//! - [`App`]: the three caches, and the routes over them.
+//! - [`App`]: the caches, and the routes over them. [`Stores`]: where they are kept.
 //! - [`model`]: what the API speaks of.
 //! - [`Database`]: what the application asks of one. [`sql`] has the statements that all
 //!   implementations share, [`seed`] what a new database is filled with.
@@ -44,7 +44,9 @@ pub mod model;
 mod problem;
 pub mod seed;
 pub mod sql;
+mod stores;
 
 pub use app::App;
 pub use database::{Database, DatabaseError};
 pub use problem::Problem;
+pub use stores::Stores;

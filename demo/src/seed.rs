@@ -8,6 +8,10 @@
 //! assert_eq!(seed::users().count(), seed::USERS);
 //! ```
 
+mod statements;
+
+pub use statements::statements;
+
 /// How many products there are.
 pub const PRODUCTS: usize = 10_000;
 

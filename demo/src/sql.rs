@@ -1,36 +1,15 @@
 //! The statements, in the SQL that SQLite and D1 have in common.
 //!
+//! Tables and indexes are files of their own, as wrangler runs them for D1.
+//!
 //! Parameters are numbered. Within D1's limits: no statement has more than 100 parameters, and
 //! none a LIKE pattern, which D1 allows 50 bytes.
 
 /// Creates the tables. Several statements, separated by semicolons.
-pub const SCHEMA: &str = "
-CREATE TABLE products (
-    id          INTEGER PRIMARY KEY,
-    name        TEXT    NOT NULL,
-    category    TEXT    NOT NULL,
-    price_cents INTEGER NOT NULL,
-    stock       INTEGER NOT NULL
-);
-CREATE TABLE reviews (
-    id         INTEGER PRIMARY KEY,
-    product_id INTEGER NOT NULL REFERENCES products (id),
-    stars      INTEGER NOT NULL
-);
-CREATE TABLE users (
-    id         INTEGER PRIMARY KEY,
-    email      TEXT    NOT NULL COLLATE NOCASE UNIQUE,
-    name       TEXT    NOT NULL,
-    created_at TEXT    NOT NULL
-);
-CREATE TABLE settings (
-    name  TEXT PRIMARY KEY,
-    value TEXT NOT NULL
-);
-";
+pub const SCHEMA: &str = include_str!("../migrations/0001_tables.sql");
 
 /// Creates the indexes; after the rows are in, as that is faster.
-pub const INDEXES: &str = "CREATE INDEX reviews_of_product ON reviews (product_id, stars);";
+pub const INDEXES: &str = include_str!("../migrations/0002_indexes.sql");
 
 /// One product: id, name, category, price in cents, stock.
 pub const INSERT_PRODUCT: &str = "INSERT INTO products (id, name, category, price_cents, stock) \

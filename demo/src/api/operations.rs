@@ -1,9 +1,9 @@
 //! For those who run the shop.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::future::{join, join_all};
 use larder_core::{Cache, Store};
 use serde_json::{Value, json};
 
@@ -16,24 +16,27 @@ pub(crate) async fn healthz() -> Response {
     no_store(json!({ "status": "ok" }))
 }
 
-/// Whether it should be sent requests: as long as the database answers. Without the store of its
+/// Whether it should be sent requests: as long as the database answers. Without a store of its
 /// caches the shop is slower and nothing else, so that is only said.
-pub(crate) async fn readyz(State(app): State<App>) -> Result<Response, Problem> {
+pub(crate) async fn readyz(app: App) -> Result<Response, Problem> {
     let shop = &app.shared;
-    let (database, store) =
-        futures::future::join(shop.database.ready(), shop.users.store().ready()).await;
+    let stores = shop.stores();
+    let all_ready = join_all(stores.iter().map(|store| store.ready()));
+    let (database, all_ready) = join(shop.database.ready(), all_ready).await;
     if let Err(error) = database {
         tracing::error!(%error, "not ready");
         return Err(Problem::unavailable("the database does not answer"));
     }
     let mut degraded = Vec::new();
-    if let Err(error) = store {
-        degraded.push(json!({
-            "part": "store",
-            "name": shop.users.store().name(),
-            "effect": "every answer comes from the database; invalidations are deferred",
-            "error": error.to_string(),
-        }));
+    for (store, ready) in stores.iter().zip(all_ready) {
+        if let Err(error) = ready {
+            degraded.push(json!({
+                "part": "store",
+                "name": store.name(),
+                "effect": "what it keeps comes from the database; its invalidations are deferred",
+                "error": error.to_string(),
+            }));
+        }
     }
     let waiting = shop.invalidations.deferred();
     if waiting > 0 {
@@ -47,7 +50,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<Response, Problem> 
 }
 
 /// Prometheus' text format, version 0.0.4.
-pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+pub(crate) async fn metrics(app: App) -> Result<Response, Problem> {
     let render = app.shared.metrics.as_ref().ok_or_else(|| {
         Problem::new(StatusCode::NOT_FOUND, "this server keeps no metrics for Prometheus")
     })?;
@@ -56,10 +59,10 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
 }
 
 /// What the caches have counted, for the page.
-pub(crate) async fn stats(State(app): State<App>) -> Response {
+pub(crate) async fn stats(app: App) -> Response {
     let shop = &app.shared;
     no_store(json!({
-        "store": shop.users.store().name(),
+        "store": shop.stores().iter().map(|store| store.name()).collect::<Vec<_>>().join(" and "),
         "caches": {
             "products": of_cache(&shop.products),
             "catalogue": of_cache(&shop.catalogue),
@@ -74,6 +77,7 @@ pub(crate) async fn stats(State(app): State<App>) -> Response {
 fn of_cache(cache: &Cache) -> Value {
     let stats = cache.stats();
     json!({
+        "store": cache.store().name(),
         "hits": stats.hits,
         "misses": stats.misses,
         "loads": stats.loads,

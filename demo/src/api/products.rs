@@ -2,7 +2,6 @@
 //! here.
 
 use axum::Json;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
@@ -11,14 +10,11 @@ use crate::input::{Id, ListQuery};
 use crate::model::{Page, Product};
 use crate::problem::Problem;
 
-pub(crate) async fn list(
-    State(app): State<App>,
-    query: ListQuery,
-) -> Result<Json<Page<Product>>, Problem> {
+pub(crate) async fn list(app: App, query: ListQuery) -> Result<Json<Page<Product>>, Problem> {
     Ok(Json(app.shared.database.products(query.request, &query.q).await?))
 }
 
-pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Result<Response, Problem> {
+pub(crate) async fn show(app: App, Id(id): Id) -> Result<Response, Problem> {
     let shop = &app.shared;
     let load = || shop.database.product(id);
     match shop.catalogue.get_or_find(format!("product:{id}"), load).await? {

@@ -1,7 +1,6 @@
 //! The shop's settings, which nobody invalidates: they are a minute old at most.
 
 use axum::Json;
-use axum::extract::State;
 use axum::response::Response;
 
 use super::users::{Answered, answer};
@@ -9,7 +8,7 @@ use crate::app::App;
 use crate::database::Database;
 use crate::problem::Problem;
 
-pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
+pub(crate) async fn show(app: App) -> Result<Response, Problem> {
     let answered = Answered::default();
     let load = || answered.by_the_database(app.shared.database.settings());
     let settings = app.shared.config.get_or_load("config", load).await?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::channel::oneshot;
@@ -21,7 +20,7 @@ const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 /// `done`, or `deferred` while the cache's store is down.
 const X_INVALIDATION: HeaderName = HeaderName::from_static("x-invalidation");
 
-pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Result<Response, Problem> {
+pub(crate) async fn show(app: App, Id(id): Id) -> Result<Response, Problem> {
     let shop = &app.shared;
     let answered = Answered::default();
     let load = || answered.by_the_database(shop.database.user(id));
@@ -36,7 +35,7 @@ pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Result<Response,
     })
 }
 
-pub(crate) async fn list(State(app): State<App>, query: ListQuery) -> Result<Response, Problem> {
+pub(crate) async fn list(app: App, query: ListQuery) -> Result<Response, Problem> {
     let shop = &app.shared;
     let answered = Answered::default();
     let load = || answered.by_the_database(shop.database.users(query.request));
@@ -50,7 +49,7 @@ pub(crate) async fn list(State(app): State<App>, query: ListQuery) -> Result<Res
 }
 
 pub(crate) async fn update(
-    State(app): State<App>,
+    app: App,
     Id(id): Id,
     UserBody(change): UserBody,
 ) -> Result<Response, Problem> {
@@ -63,7 +62,7 @@ pub(crate) async fn update(
     Ok((header, Json(user)).into_response())
 }
 
-pub(crate) async fn delete(State(app): State<App>, Id(id): Id) -> Result<Response, Problem> {
+pub(crate) async fn delete(app: App, Id(id): Id) -> Result<Response, Problem> {
     let write = {
         let app = app.clone();
         async move { app.shared.database.delete_user(id).await }

@@ -18,6 +18,7 @@ mod operations;
 mod page;
 mod products;
 mod shop;
+mod trials;
 mod users;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ use anyhow::{Context, Result};
 pub use case::{Case, Need};
 pub use load::{Load, Outcome};
 pub use shop::{Shop, Target};
+pub use trials::{Serves, run_trials, trials};
 
 /// No case takes this long.
 const PATIENCE: Duration = Duration::from_secs(120);

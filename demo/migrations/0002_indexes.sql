@@ -1,0 +1,1 @@
+CREATE INDEX reviews_of_product ON reviews (product_id, stars);
