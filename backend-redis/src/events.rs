@@ -1,4 +1,4 @@
-//! What happens to the connection, for logs and for the user's callback.
+//! What happens to the connection, and the user's callback for it.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -83,7 +83,7 @@ impl fmt::Display for ConnectionEvent {
     }
 }
 
-/// Where events go: to `tracing`, and to the callback.
+/// The callback, if there is one.
 #[derive(Clone, Default)]
 pub(crate) struct Listener(Option<Arc<Callback>>);
 
@@ -94,18 +94,7 @@ impl Listener {
         Self(Some(Arc::new(callback)))
     }
 
-    pub(crate) fn emit(&self, event: &ConnectionEvent) {
-        match event {
-            ConnectionEvent::Connected { address } => tracing::debug!(%address, "connected"),
-            ConnectionEvent::Ready { address } => tracing::info!(%address, "Redis is ready"),
-            ConnectionEvent::Error { error } => tracing::error!(%error, "Redis connection error"),
-            ConnectionEvent::Closed { address } => {
-                tracing::warn!(%address, "Redis connection closed");
-            }
-            ConnectionEvent::Reconnecting { address, attempt, delay } => {
-                tracing::info!(%address, attempt, ?delay, "reconnecting to Redis");
-            }
-        }
+    pub(crate) fn call(&self, event: &ConnectionEvent) {
         if let Some(callback) = &self.0
             && catch_unwind(AssertUnwindSafe(|| callback(event))).is_err()
         {

@@ -145,6 +145,9 @@ impl Gate {
         if before != after {
             self.meter.breaker(after);
             match after {
+                BreakerState::Open if before == BreakerState::HalfOpen => {
+                    tracing::debug!("no probe got through, the circuit breaker stays open");
+                }
                 BreakerState::Open => {
                     let error = guarded.last.as_ref().map(tracing::field::display);
                     tracing::warn!(error, "the circuit breaker of the Redis store opened");

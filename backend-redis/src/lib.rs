@@ -37,6 +37,12 @@
 //! | `larder_redis_gathered_reads_total` | counter | reads that went out in an `MGET` |
 //! | `larder_redis_gather_batch_keys` | histogram | keys in each of them |
 //!
+//! # Logs
+//!
+//! Through [`tracing`]. An outage is one error when it begins, and one line with its length when
+//! calls go through again; the attempts in between are logged at `DEBUG`. Passwords are never
+//! logged.
+//!
 //! # Features
 //!
 //! - `tls` (default): `rediss://`, by rustls with the ring provider and Mozilla's authorities.
@@ -53,6 +59,7 @@ mod events;
 mod gate;
 mod gather;
 mod link;
+mod log;
 mod meter;
 mod outstanding;
 mod scan;

@@ -16,6 +16,7 @@ use crate::connect::{Connector, Opened, ping};
 use crate::error::STORE;
 use crate::events::{ConnectionEvent, Listener};
 use crate::gate::Gate;
+use crate::log::Log;
 use crate::meter::Meter;
 
 /// How many notes may wait for the task; more of them say nothing new.
@@ -79,6 +80,7 @@ struct Shared {
     state: watch::Sender<State>,
     gate: Arc<Gate>,
     listener: Listener,
+    log: Log,
     meter: Meter,
 }
 
@@ -103,6 +105,7 @@ impl Link {
             state: watch::Sender::new(State::Idle),
             gate,
             listener,
+            log: Log::default(),
             meter,
         };
         Self { shared: Arc::new(shared), task: Mutex::new(Task::NotStarted) }
@@ -286,7 +289,7 @@ async fn pause(
 ) -> std::ops::ControlFlow<()> {
     let delay = shared.backoff.draw(attempt);
     let address = Arc::clone(&shared.address);
-    shared.listener.emit(&ConnectionEvent::Reconnecting { address, attempt, delay });
+    shared.emit(&ConnectionEvent::Reconnecting { address, attempt, delay });
     let hurry = async {
         loop {
             match notes.recv().await {
@@ -330,16 +333,21 @@ async fn watch_over(
 }
 
 impl Shared {
+    fn emit(&self, event: &ConnectionEvent) {
+        self.log.note(event);
+        self.listener.call(event);
+    }
+
     fn connected(&self) {
         let address = Arc::clone(&self.address);
-        self.listener.emit(&ConnectionEvent::Connected { address });
+        self.emit(&ConnectionEvent::Connected { address });
     }
 
     fn ready(&self, live: Live) {
         self.meter.connected();
         self.gate.reachable();
         let address = Arc::clone(&self.address);
-        self.listener.emit(&ConnectionEvent::Ready { address });
+        self.emit(&ConnectionEvent::Ready { address });
         self.state.send_replace(State::Live(live));
     }
 
@@ -360,15 +368,15 @@ impl Shared {
             None => State::Closed,
         });
         if let Some(error) = error {
-            self.listener.emit(&ConnectionEvent::Error { error });
+            self.emit(&ConnectionEvent::Error { error });
         }
         let address = Arc::clone(&self.address);
-        self.listener.emit(&ConnectionEvent::Closed { address });
+        self.emit(&ConnectionEvent::Closed { address });
     }
 
     fn failed(&self, failed: u64, error: StoreError) {
         self.meter.connection_failed();
-        self.listener.emit(&ConnectionEvent::Error { error: error.clone() });
+        self.emit(&ConnectionEvent::Error { error: error.clone() });
         self.state.send_replace(State::Down { failed, last: Some(error) });
     }
 }

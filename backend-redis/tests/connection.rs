@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use larder_core::{Store, StoreErrorKind, millis, seconds};
 use larder_redis::{BreakerState, RedisStore};
+use larder_tests::eventually;
 use larder_tests::redis_server::RedisServer;
 use support::{Answer, Events, FakeServer, empty, handshake};
 
@@ -147,8 +148,8 @@ async fn a_real_server_that_loads_is_waited_for() {
         let redis = std::sync::Arc::clone(&redis);
         move || redis.command(&["DEBUG", "RELOAD"])
     });
-    let loads = || redis.command(&["INFO", "persistence"]).contains("\nloading:1");
-    support::until("the server loads", loads).await;
+    let loads = async || redis.command(&["INFO", "persistence"]).contains("\nloading:1");
+    eventually("the server loads", loads).await;
     let builder = RedisStore::builder().url(redis.url()).connect_timeout(seconds(20));
     let store = builder.connect().await.unwrap();
     assert!(store.contains("key:19999").await.unwrap());
@@ -238,7 +239,7 @@ async fn close_lets_what_is_in_flight_finish_and_refuses_the_rest() {
             })
         })
         .collect();
-    tasks.run_until(support::until("every call began", || begun.get() == 120)).await;
+    tasks.run_until(eventually("every call began", async || begun.get() == 120)).await;
     let closing = tokio::spawn({
         let store = store.clone();
         async move { store.close().await }
@@ -284,8 +285,8 @@ async fn the_last_clone_takes_the_connection_with_it() {
     drop(store);
     clone.ready().await.unwrap();
     drop(clone);
-    let gone = || !redis.command(&["CLIENT", "LIST"]).contains("short-lived");
-    support::until("the connection is dropped", gone).await;
+    let gone = async || !redis.command(&["CLIENT", "LIST"]).contains("short-lived");
+    eventually("the connection is dropped", gone).await;
 }
 
 #[test]

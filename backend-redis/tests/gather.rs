@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use larder_core::{PutEntry, Store, StoreErrorKind, millis, seconds};
 use larder_redis::RedisStore;
+use larder_tests::eventually;
 use larder_tests::redis_server::RedisServer;
 use support::{Answer, FakeServer, empty};
 
@@ -212,7 +213,7 @@ async fn a_batch_is_bounded_and_waits_for_no_timer() {
             tokio::spawn(async move { store.get(&format!("k{i}")).await.unwrap_err().kind() })
         })
         .collect();
-    support::until("two batches are sent", || sizes.lock().unwrap().len() == 2).await;
+    eventually("two batches are sent", async || sizes.lock().unwrap().len() == 2).await;
     assert!(started.elapsed() < millis(500), "they waited for no answer");
     assert_eq!(server.count("GET"), 8);
     assert!(sizes.lock().unwrap().iter().all(|size| *size <= 128));

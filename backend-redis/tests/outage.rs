@@ -1,22 +1,49 @@
 //! Redis down, mute or gone for a while: no call hangs, and calls succeed again by themselves.
+#![allow(clippy::unwrap_used)] // A helper of a test may panic as the test may.
 
 mod support;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use larder_core::{Store, StoreErrorKind, millis, seconds};
-use larder_redis::{BreakerState, RedisStore};
+use larder_core::{Store, StoreError, StoreErrorKind, millis, seconds};
+use larder_redis::{BreakerState, RedisStore, RedisStoreBuilder};
+use larder_tests::eventually;
 use larder_tests::redis_server::RedisServer;
+use tokio::task::JoinSet;
+
 use support::{Answer, Events, FakeServer, empty, handshake};
 
 /// What a busy machine may add to a time limit.
 const SLACK: Duration = Duration::from_millis(700);
 
+/// A store that does not wait long before it tries again.
+fn brisk(server: &FakeServer) -> RedisStoreBuilder {
+    RedisStore::builder().url(server.url()).backoff(millis(1), millis(1))
+}
+
+/// How so many calls fail that are made at once.
+async fn failures<T, F>(calls: usize, call: impl Fn() -> F) -> HashMap<StoreErrorKind, usize>
+where
+    T: std::fmt::Debug + Send + 'static,
+    F: Future<Output = Result<T, StoreError>> + Send + 'static,
+{
+    let calls: JoinSet<_> = (0..calls).map(|_| call()).collect();
+    let mut kinds = HashMap::new();
+    for result in calls.join_all().await {
+        *kinds.entry(result.unwrap_err().kind()).or_default() += 1;
+    }
+    kinds
+}
+
 fn hangs_up(command: &[String]) -> Answer {
     handshake(command).unwrap_or(Answer::HangUp)
 }
+
+/// How long a breaker stays open whose next call is to be the probe.
+const OVER_AT_ONCE: Duration = Duration::from_nanos(1);
 
 fn silent(command: &[String]) -> Answer {
     handshake(command).unwrap_or(Answer::Silence)
@@ -25,13 +52,7 @@ fn silent(command: &[String]) -> Answer {
 #[tokio::test]
 async fn a_call_is_tried_again_at_most_three_times() {
     let server = FakeServer::start(hangs_up).await;
-    let store = RedisStore::builder()
-        .url(server.url())
-        .backoff(millis(1), millis(1))
-        .command_timeout(seconds(10))
-        .connect()
-        .await
-        .unwrap();
+    let store = brisk(&server).command_timeout(seconds(10)).connect().await.unwrap();
     let error = store.get("a").await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
     assert_eq!(server.count("GET"), 4);
@@ -44,12 +65,7 @@ async fn a_call_is_tried_again_at_most_three_times() {
 #[tokio::test]
 async fn a_call_succeeds_when_a_retry_does() {
     let server = FakeServer::start(hangs_up).await;
-    let store = RedisStore::builder()
-        .url(server.url())
-        .backoff(millis(1), millis(1))
-        .connect()
-        .await
-        .unwrap();
+    let store = brisk(&server).connect().await.unwrap();
     let calls = AtomicUsize::new(0);
     server.follow(move |command| match command[0].as_str() {
         "GET" if calls.fetch_add(1, Ordering::SeqCst) < 2 => Answer::HangUp,
@@ -79,12 +95,7 @@ async fn a_replica_is_left_for_whom_the_address_leads_to_now() {
         _ => empty(command),
     })
     .await;
-    let store = RedisStore::builder()
-        .url(server.url())
-        .backoff(millis(1), millis(1))
-        .connect()
-        .await
-        .unwrap();
+    let store = brisk(&server).connect().await.unwrap();
     store.put("a", "1".into(), seconds(1)).await.unwrap_err();
     assert_eq!(server.count("SETEX"), 4);
     assert!(server.count("(connection)") >= 4);
@@ -143,7 +154,7 @@ async fn a_paused_redis_costs_the_command_timeout_and_no_more() {
         call.await.unwrap().unwrap_err();
     }
     assert!(started.elapsed() < millis(200) + SLACK, "{:?}", started.elapsed());
-    support::until_async("reads succeed again", || async { store.get("a").await.is_ok() }).await;
+    eventually("reads succeed again", async || store.get("a").await.is_ok()).await;
 }
 
 #[tokio::test]
@@ -179,7 +190,7 @@ async fn a_store_that_started_without_redis_picks_it_up() {
     }
     redis.restart();
     let back = Instant::now();
-    support::until_async("reads succeed", || async { store.get("a").await.is_ok() }).await;
+    eventually("reads succeed", async || store.get("a").await.is_ok()).await;
     assert!(back.elapsed() < seconds(2) + SLACK, "{:?}", back.elapsed());
     assert_eq!(store.breaker_state(), BreakerState::Closed);
 }
@@ -191,7 +202,7 @@ async fn a_half_open_breaker_lets_exactly_one_call_through() {
         .url(server.url())
         .command_timeout(millis(300))
         .max_retries(0)
-        .circuit_breaker(1, millis(50))
+        .circuit_breaker(1, OVER_AT_ONCE)
         .connect()
         .await
         .unwrap();
@@ -202,18 +213,11 @@ async fn a_half_open_breaker_lets_exactly_one_call_through() {
     store.contains("a").await.unwrap_err();
     assert_eq!(store.breaker_state(), BreakerState::Open);
     assert_eq!(server.count("EXISTS"), 1);
-    tokio::time::sleep(millis(60)).await;
-    let calls: Vec<_> = (0..50)
-        .map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move { store.contains("a").await.unwrap_err().kind() })
-        })
-        .collect();
-    let mut kinds = Vec::new();
-    for call in calls {
-        kinds.push(call.await.unwrap());
-    }
-    let kinds = support::tally(kinds);
+    let kinds = failures(50, || {
+        let store = store.clone();
+        async move { store.contains("a").await }
+    })
+    .await;
     assert_eq!(kinds[&StoreErrorKind::Timeout], 1, "{kinds:?}");
     assert_eq!(kinds[&StoreErrorKind::CircuitOpen], 49, "{kinds:?}");
     assert_eq!(server.count("EXISTS"), 2);
@@ -222,7 +226,7 @@ async fn a_half_open_breaker_lets_exactly_one_call_through() {
         "EXISTS" => Answer::Say(":1\r\n".into()),
         _ => empty(command),
     });
-    support::until_async("the probe goes", || async { store.contains("a").await.is_ok() }).await;
+    eventually("the probe goes", async || store.contains("a").await.is_ok()).await;
     assert_eq!(store.breaker_state(), BreakerState::Closed);
 }
 
@@ -232,29 +236,21 @@ async fn a_probe_that_is_given_up_frees_its_place() {
     let store = RedisStore::builder()
         .url(server.url())
         .command_timeout(millis(200))
-        .circuit_breaker(1, millis(1))
+        .circuit_breaker(1, OVER_AT_ONCE)
         .connect()
         .await
         .unwrap();
     store.get("a").await.unwrap_err();
-    tokio::time::sleep(millis(5)).await;
     let probe = tokio::time::timeout(millis(20), store.get("a")).await;
     assert!(probe.is_err(), "the probe was waiting");
     server.follow(empty);
-    support::until_async("the next probe goes", || async { store.get("a").await.is_ok() }).await;
+    eventually("the next probe goes", async || store.get("a").await.is_ok()).await;
 }
 
 #[tokio::test]
 async fn without_a_breaker_every_call_tries() {
     let server = FakeServer::start(hangs_up).await;
-    let store = RedisStore::builder()
-        .url(server.url())
-        .max_retries(0)
-        .backoff(millis(1), millis(1))
-        .without_circuit_breaker()
-        .connect()
-        .await
-        .unwrap();
+    let store = brisk(&server).max_retries(0).without_circuit_breaker().connect().await.unwrap();
     for _ in 0..20 {
         let error = store.contains("a").await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
@@ -273,17 +269,11 @@ async fn too_many_calls_at_once_are_refused() {
         .connect()
         .await
         .unwrap();
-    let calls: Vec<_> = (0..25)
-        .map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move { store.get("a").await.unwrap_err().kind() })
-        })
-        .collect();
-    let mut kinds = Vec::new();
-    for call in calls {
-        kinds.push(call.await.unwrap());
-    }
-    let kinds = support::tally(kinds);
+    let kinds = failures(25, || {
+        let store = store.clone();
+        async move { store.get("a").await }
+    })
+    .await;
     assert_eq!(kinds[&StoreErrorKind::Timeout], 10, "{kinds:?}");
     assert_eq!(kinds[&StoreErrorKind::Unavailable], 15, "{kinds:?}");
 }
@@ -299,10 +289,10 @@ async fn redis_is_killed_under_load_and_comes_back() {
         .connect()
         .await
         .unwrap();
-    let over = Arc::new(AtomicBool::new(false));
+    let (over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let workers: Vec<_> = (0..32)
         .map(|worker| {
-            let (store, over) = (store.clone(), Arc::clone(&over));
+            let (store, over, served) = (store.clone(), Arc::clone(&over), Arc::clone(&served));
             tokio::spawn(async move {
                 let (mut slowest, mut ok, mut failed) = (Duration::ZERO, 0, 0);
                 let key = format!("k{worker}");
@@ -315,9 +305,14 @@ async fn redis_is_killed_under_load_and_comes_back() {
                     };
                     slowest = slowest.max(started.elapsed());
                     match result {
-                        Ok(()) => ok += 1,
+                        Ok(()) => {
+                            ok += 1;
+                            served.fetch_add(1, Ordering::Relaxed);
+                        }
                         Err(_) => {
                             failed += 1;
+                            // A refusal costs so little that the clients would keep Redis from
+                            // starting.
                             tokio::time::sleep(millis(1)).await;
                         }
                     }
@@ -327,16 +322,16 @@ async fn redis_is_killed_under_load_and_comes_back() {
         })
         .collect();
     for _ in 0..3 {
-        tokio::time::sleep(millis(200)).await;
+        let enough = served.load(Ordering::Relaxed) + 1_000;
+        eventually("the load goes on", async || served.load(Ordering::Relaxed) >= enough).await;
         redis.kill();
-        support::until("the breaker opens", || store.breaker_state() != BreakerState::Closed).await;
-        redis.restart();
-        support::until("the breaker closes", || store.breaker_state() == BreakerState::Closed)
+        eventually("the breaker opens", async || store.breaker_state() != BreakerState::Closed)
             .await;
-        support::until_async("calls succeed", || async {
-            store.put("a", "1".into(), seconds(60)).await.is_ok()
-        })
-        .await;
+        redis.restart();
+        eventually("the breaker closes", async || store.breaker_state() == BreakerState::Closed)
+            .await;
+        eventually("calls succeed", async || store.put("a", "1".into(), seconds(60)).await.is_ok())
+            .await;
     }
     over.store(true, Ordering::Relaxed);
     for worker in workers {

@@ -12,6 +12,7 @@
 //! - `redis_server`, `demo_server`, `node_service`, `wrangler`: real servers of a test's own; each is
 //!   a `process`, but for the first.
 //! - `http_client`: answers that say of themselves what is wrong with them.
+//! - `eventually`: waiting, within bounds, for what a real server does.
 
 #[cfg(all(test, feature = "browser"))]
 mod browser;
@@ -20,6 +21,8 @@ pub mod conformance;
 pub mod demo_server;
 #[cfg(feature = "native")]
 pub mod e2e;
+#[cfg(feature = "native")]
+mod eventually;
 #[cfg(feature = "native")]
 pub mod http_client;
 #[cfg(feature = "native")]
@@ -34,3 +37,6 @@ pub mod stores;
 pub mod trials;
 #[cfg(feature = "native")]
 pub mod wrangler;
+
+#[cfg(feature = "native")]
+pub use eventually::eventually;

@@ -2,7 +2,9 @@
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::HashMap;
+#[cfg(feature = "tls")]
+pub mod pki;
+
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -158,35 +160,4 @@ fn word(event: &ConnectionEvent) -> String {
         ConnectionEvent::Reconnecting { attempt, .. } => format!("reconnecting {attempt}"),
         other => format!("{other:?}"),
     }
-}
-
-/// Waits until `condition` holds.
-pub async fn until(what: &str, condition: impl Fn() -> bool) {
-    let waited = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let patience = Duration::from_secs(10);
-    tokio::time::timeout(patience, waited).await.unwrap_or_else(|_| panic!("never: {what}"));
-}
-
-/// How often each value occurs.
-pub fn tally<T: std::hash::Hash + Eq>(values: impl IntoIterator<Item = T>) -> HashMap<T, usize> {
-    let mut counts = HashMap::new();
-    for value in values {
-        *counts.entry(value).or_default() += 1;
-    }
-    counts
-}
-
-/// Asks until the answer is yes.
-pub async fn until_async<F: Future<Output = bool>>(what: &str, ask: impl Fn() -> F) {
-    let waited = async {
-        while !ask().await {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let patience = Duration::from_secs(10);
-    tokio::time::timeout(patience, waited).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
