@@ -56,6 +56,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build the example page that caches in the browser, and serve it
+    Browser(browser::page::Page),
     /// Build the Workers, or run the demo as one
     #[command(subcommand)]
     Worker(worker::Task),
@@ -80,6 +82,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Test { suites, .. } => suites::run(&workspace, &suites),
         Task::Check => suites::check(&workspace),
         Task::Setup => setup::all(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Browser(page) => browser::page::run(&workspace, &page).map(|()| ExitCode::SUCCESS),
         Task::Worker(task) => worker::run(&workspace, task).map(|()| ExitCode::SUCCESS),
         Task::Bench { arguments } => bench::run(&workspace, &arguments).map(|()| ExitCode::SUCCESS),
     }

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::{
+    browser,
     cargo_tools::Tool,
     exec,
     setup::Need,
@@ -22,18 +23,19 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Packages for another target: one is a test, the other is tested end to end by `larder-tests`.
-const WORKERS: [&str; 2] = ["larder-tests-worker", "larder-demo-worker"];
+/// Packages for wasm32: one is a test, the others are tested end to end by `larder-tests`.
+const ON_WASM: [&str; 3] = ["larder-tests-worker", "larder-demo-worker", browser::page::PACKAGE];
 
 /// The packages that have tests: each is a suite.
 pub(crate) fn packages(workspace: &Workspace) -> Vec<&str> {
     let names = workspace.packages.iter().map(|package| package.name.as_str());
-    names.filter(|name| !WORKERS.contains(name)).collect()
+    names.filter(|name| !ON_WASM.contains(name)).collect()
 }
 
 /// What the tests of all parts together need: everything that can be started.
-const TESTS_NEED: [Need; 6] = [
+const TESTS_NEED: [Need; 7] = [
     Need::Redis,
+    Need::Chromium,
     Need::NodePackages,
     Need::WasmTarget,
     Need::EdgePackages,
@@ -55,7 +57,7 @@ pub(crate) fn run(workspace: &Workspace, packages: &[&str], everything: bool) ->
     println!("\n== test build ==");
     let start = Instant::now();
     let selection: Vec<&str> = if everything {
-        let excluded = WORKERS.iter().flat_map(|package| ["--exclude", package]);
+        let excluded = ON_WASM.iter().flat_map(|package| ["--exclude", package]);
         ["--workspace"].into_iter().chain(excluded).collect()
     } else {
         packages.iter().flat_map(|package| ["--package", package]).collect()
@@ -76,6 +78,7 @@ pub(crate) fn run(workspace: &Workspace, packages: &[&str], everything: bool) ->
         let build = exec::run(workspace.cargo().args(["build", "--package", "larder-demo-server"]));
         tally.check("the demo server", build);
         tally.check("the test Worker", worker::build_for_tests(workspace, worker::TESTS));
+        tally.check("the page", browser::page::build(workspace).map(drop));
     }
     let mut reports = vec![Report::new("test build", tally, start.elapsed())];
 

@@ -1,5 +1,7 @@
-//! What runs as WebAssembly in a browser: the libraries' own tests, under Node.js as well.
+//! What runs as WebAssembly in a browser: the libraries' own tests, under Node.js as well, and the
+//! example page.
 
+pub(crate) mod page;
 mod wasm_tests;
 
 pub(crate) use wasm_tests::{chromium, node};
