@@ -1,9 +1,10 @@
 //! What the demo keeps in Redis: for how long, and for every server on it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use larder_tests::demo_server::DemoServer;
+use larder_tests::eventually;
 use larder_tests::http_client::HttpClient;
 use larder_tests::redis_server::RedisServer;
 use serde_json::json;
@@ -18,14 +19,10 @@ fn lives_for(redis: &RedisServer, key: &str) -> Result<Option<Duration>> {
 /// Waits until a key is there, as some are written after the answer; fails unless it lives about
 /// as long as it should.
 async fn lives(redis: &RedisServer, key: &str, seconds: u64) -> Result<()> {
-    let (started, expected) = (Instant::now(), Duration::from_secs(seconds));
-    let left = loop {
-        match lives_for(redis, key)? {
-            Some(left) => break left,
-            None => ensure!(started.elapsed() < Duration::from_secs(10), "there is no {key}"),
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let expected = Duration::from_secs(seconds);
+    let is_there = async || redis.command(&["EXISTS", key]) == ":1";
+    eventually(&format!("there is {key}"), is_there).await;
+    let left = lives_for(redis, key)?.with_context(|| format!("{key} is gone again"))?;
     let about = expected.saturating_sub(Duration::from_secs(20))..=expected;
     ensure!(about.contains(&left), "{key} lives for {left:?}, not {expected:?}");
     Ok(())

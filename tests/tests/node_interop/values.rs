@@ -1,97 +1,18 @@
-//! One Redis, two services: Larder in the layout `Plain`, and a Node.js service with ioredis and
-//! express. Each reads, finds and forgets what the other cached.
+//! Values: what `cache.get`, `set`, `del` and `delPattern` of the Node.js service see of them.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use axum::http::header::CONTENT_TYPE;
-use axum::routing::get;
-use axum::{Json, Router};
-use bytes::Bytes;
-use http::{Method, StatusCode};
-use larder_core::{Cache, Layout, Lookup, hours, millis, minutes, seconds};
-use larder_http::ResponseCache;
-use larder_redis::RedisStore;
-use larder_tests::http_client::{Answer, HttpClient};
-use larder_tests::node_service::NodeService;
-use larder_tests::redis_server::RedisServer;
+use larder_core::{Lookup, hours, millis, minutes, seconds};
+use larder_tests::eventually;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Both services on one Redis.
-struct Pair {
-    redis: RedisServer,
-    node: HttpClient,
-    cache: Cache,
-    _service: NodeService,
-}
-
-impl Pair {
-    async fn start() -> Result<Self> {
-        let redis = RedisServer::start();
-        let service = NodeService::start(&redis.url())?;
-        let cache = Cache::builder(RedisStore::connect(redis.url()).await?)
-            .namespace("app")
-            .layout(Layout::Plain)
-            .build()?;
-        let node = HttpClient::new(service.base());
-        Ok(Self { redis, node, cache, _service: service })
-    }
-
-    /// What `JSON.stringify` makes of a value that is written as `json`.
-    async fn stringified(&self, json: &str) -> Result<String> {
-        let body = format!("{{\"value\":{json}}}");
-        Ok(self.send(Method::POST, "/stringify", body).await?.text())
-    }
-
-    async fn send(&self, method: Method, path: &str, body: String) -> Result<Answer> {
-        let headers = [("content-type", "application/json")];
-        let answer = self.node.send(method, path, &headers, Some(Bytes::from(body))).await?;
-        answer.expect_status(StatusCode::OK)?;
-        Ok(answer)
-    }
-
-    /// The service's `cache.get(key)`.
-    async fn node_gets(&self, key: &str) -> Result<Value> {
-        let answer = self.node.get(&format!("/cache/{key}")).await?;
-        answer.expect_status(StatusCode::OK)?;
-        member(&answer, "value")
-    }
-
-    /// The service's `cache.set(key, value, ttl)`.
-    async fn node_sets<T: Serialize>(&self, key: &str, value: &T, ttl: u32) -> Result<()> {
-        let body = format!("{{\"value\":{}}}", serde_json::to_string(value)?);
-        self.send(Method::PUT, &format!("/cache/{key}?ttl={ttl}"), body).await?;
-        Ok(())
-    }
-
-    /// The service's `cache.getOrSet(key, async () => value)`, and whether it called the function.
-    async fn node_gets_or_sets(&self, key: &str, value: Value) -> Result<(Value, bool)> {
-        let path = format!("/cache/{key}?ttl=300");
-        let answer = self.node.post(&path, &json!({ "value": value })).await?;
-        answer.expect_status(StatusCode::OK)?;
-        Ok((member(&answer, "value")?, member(&answer, "fetched")? == true))
-    }
-
-    async fn node_deletes(&self, path: &str) -> Result<()> {
-        self.node.delete(path).await?.expect_status(StatusCode::OK)?;
-        Ok(())
-    }
-
-    fn stored(&self, key: &str) -> String {
-        self.redis.command(&["GET", key])
-    }
-}
-
-fn member(answer: &Answer, name: &str) -> Result<Value> {
-    let mut answer: Value = serde_json::from_slice(&answer.body)?;
-    Ok(answer[name].take())
-}
+use super::pair::Pair;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -206,7 +127,7 @@ async fn several_keys_are_read_and_written_at_once() -> Result<()> {
 async fn lives_are_whole_seconds_set_by_setex() -> Result<()> {
     let pair = Pair::start().await?;
     let default = pair.cache.with_ttl(hours(1));
-    for (ttl, expected) in [(seconds(300), 300), (minutes(2), 120), (millis(90_500), 91)] {
+    for (ttl, expected) in [(seconds(300), 300), (minutes(2), 120)] {
         pair.cache.entry("ours").ttl(ttl).put(&1).await?;
         pair.node_sets("theirs", &1, expected).await?;
         let [ours, theirs] =
@@ -216,6 +137,13 @@ async fn lives_are_whole_seconds_set_by_setex() -> Result<()> {
         ensure!(expected.contains(&ours), "{ttl:?}: it is {ours}");
         ensure!(expected.contains(&theirs), "{ttl:?}: of the service it is {theirs}");
     }
+    // More than is left of 90 s.
+    let is_rounded_up = async || {
+        let put = pair.cache.entry("ours").ttl(millis(90_500)).put(&1).await;
+        let left = pair.redis.command(&["PTTL", "app:ours"]);
+        put.is_ok() && left.trim_start_matches(':').parse().is_ok_and(|left: u32| left > 90_000)
+    };
+    eventually("90.5 s become 91 s", is_rounded_up).await;
     default.put("ours", &1).await?;
     default.put_many([("ours:1", 1)]).await?;
     for key in ["app:ours", "app:ours:1"] {
@@ -223,9 +151,9 @@ async fn lives_are_whole_seconds_set_by_setex() -> Result<()> {
         ensure!([":3600", ":3599"].contains(&ttl.as_str()), "{key}: it is {ttl}");
     }
     let left = pair.cache.time_to_live("theirs").await?.context("no time to live")?;
-    ensure!(left <= seconds(91) && left > seconds(80), "Larder says {left:?}");
+    ensure!(left <= seconds(120) && left > seconds(100), "Larder says {left:?}");
     ensure!(pair.redis.calls_of("set") == 0, "a life was set otherwise");
-    ensure!(pair.redis.calls_of("setex") >= 8, "a life was set otherwise");
+    ensure!(pair.redis.calls_of("setex") >= 7, "a life was set otherwise");
     Ok(())
 }
 
@@ -235,13 +163,7 @@ async fn an_entry_ends_for_both_at_once() -> Result<()> {
     pair.cache.entry("ours").ttl(seconds(1)).put("brief").await?;
     pair.node_sets("theirs", &"brief", 1).await?;
     ensure!(pair.node_gets("ours").await? == "brief", "it was never there");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while pair.redis.command(&["DBSIZE"]) != ":0"
-        || pair.redis.command(&["EXISTS", "app:ours", "app:theirs"]) != ":0"
-    {
-        ensure!(Instant::now() < deadline, "they never end");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("both have ended", async || pair.redis.command(&["DBSIZE"]) == ":0").await;
     ensure!(pair.node_gets("ours").await?.is_null(), "Node.js still gets it");
     ensure!(pair.cache.get::<String>("theirs").await?.is_none(), "Larder still gets it");
     Ok(())
@@ -349,146 +271,6 @@ async fn patterns_mean_the_same_to_both() -> Result<()> {
         );
         ensure!(left[0].len() < keys.len(), "{pattern} removes nothing");
     }
-    Ok(())
-}
-
-/// An axum application with a response cache on the Redis, and the paths of the service's pages.
-async fn larder_pages(redis: &RedisServer) -> Result<HttpClient> {
-    let store = RedisStore::connect(redis.url()).await?;
-    let cache = Cache::builder(store).layout(Layout::Plain).build()?;
-    let typed = |content_type: &'static str, body: &'static [u8]| {
-        get(move || async move { ([(CONTENT_TYPE, content_type)], body) })
-    };
-    let json = || async { Json(json!({ "from": "Larder", "name": "Zoë", "sizes": [1, 2.5] })) };
-    let missing = || async { (StatusCode::NOT_FOUND, "from Larder: not here") };
-    let app = Router::new()
-        .route("/pages/text", typed("text/plain; charset=utf-8", "from Larder: Zoë".as_bytes()))
-        .route("/pages/html", typed("text/html; charset=utf-8", b"<p title=\"Larder\">&amp;</p>"))
-        .route("/pages/json", get(json))
-        .route("/pages/object", get(json))
-        .route("/pages/untyped", get(|| async { "from Larder" }))
-        .route("/pages/bytes", typed("image/png", b"from Larder \x89PNG\xff"))
-        .route("/pages/missing", get(missing))
-        .layer(ResponseCache::new(cache).ttl(minutes(1)));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let base = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(axum::serve(listener, app).into_future());
-    Ok(HttpClient::new(&base))
-}
-
-/// Waits until so many pages are kept: both services write after they have answered.
-async fn until_kept(redis: &RedisServer, pages: usize) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while redis.command(&["DBSIZE"]) != format!(":{pages}") {
-        ensure!(Instant::now() < deadline, "{} are kept", redis.command(&["DBSIZE"]));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    Ok(())
-}
-
-fn same_page(path: &str, got: &Answer, expected: &Answer) -> Result<()> {
-    let (got_type, type_) = (got.header("content-type"), expected.header("content-type"));
-    ensure!(got.body == expected.body, "{path}: {:?} for {:?}", got.text(), expected.text());
-    ensure!(got_type == type_, "{path}: {got_type:?} for {type_:?}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_page_that_node_kept_is_a_hit_in_larder() -> Result<()> {
-    let pair = Pair::start().await?;
-    let larder = larder_pages(&pair.redis).await?;
-    let paths = [
-        "/pages/text",
-        "/pages/text?b=2&a=1",
-        "/pages/text?q=Caf%C3%A9&empty=",
-        "/pages/html",
-        "/pages/json",
-        "/pages/object",
-        "/pages/untyped",
-        "/pages/bytes",
-    ];
-    for (at, path) in paths.into_iter().enumerate() {
-        let kept = pair.node.get(path).await?;
-        kept.expect_cache("MISS")?;
-        until_kept(&pair.redis, at + 1).await?;
-        let hit = larder.get(path).await?;
-        hit.expect_cache("HIT")?;
-        same_page(path, &hit, &kept)?;
-        let head = larder.head(path).await?;
-        head.expect_cache("HIT")?;
-        ensure!(head.body.is_empty(), "{path}: a HEAD with a body");
-    }
-    // `printf %s /pages/json | md5sum`
-    let key = "http-cache:c1dadc7b52c736bdf06c8c98ff4217ff";
-    ensure!(pair.redis.command(&["EXISTS", key]) == ":1", "the service has another key");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_page_that_larder_kept_is_a_hit_in_node() -> Result<()> {
-    let pair = Pair::start().await?;
-    let larder = larder_pages(&pair.redis).await?;
-    let paths = ["/pages/text", "/pages/text?b=2&a=1", "/pages/html", "/pages/untyped"];
-    for (at, path) in paths.into_iter().enumerate() {
-        let kept = larder.get(path).await?;
-        kept.expect_cache("MISS")?;
-        until_kept(&pair.redis, at + 1).await?;
-        let hit = pair.node.get(path).await?;
-        hit.expect_cache("HIT")?;
-        same_page(path, &hit, &kept)?;
-    }
-
-    let kept = larder.get("/pages/json").await?;
-    kept.expect_cache("MISS")?.expect_header("content-type", "application/json")?;
-    until_kept(&pair.redis, paths.len() + 1).await?;
-    let hit = pair.node.get("/pages/json").await?;
-    // Express adds the charset to whatever it sends as text.
-    hit.expect_cache("HIT")?.expect_header("content-type", "application/json; charset=utf-8")?;
-    ensure!(hit.body == kept.body, "{} for {}", hit.text(), kept.text());
-
-    let key = "http-cache:c1dadc7b52c736bdf06c8c98ff4217ff";
-    let stored = pair.stored(key);
-    ensure!(stored == pair.stringified(&stored).await?, "Node.js would not write {stored}");
-    let value: Value = serde_json::from_str(&stored)?;
-    let expected = json!({ "data": kept.text(), "contentType": "application/json" });
-    ensure!(value == expected, "it is {value}");
-    let ttl = pair.redis.command(&["TTL", key]);
-    ensure!([":60", ":59"].contains(&ttl.as_str()), "it lives for {ttl}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_one_may_not_keep_is_no_hit_in_the_other() -> Result<()> {
-    let pair = Pair::start().await?;
-    let larder = larder_pages(&pair.redis).await?;
-    let [ours, theirs] = [&larder, &pair.node];
-    for service in [ours, theirs, ours] {
-        let answer = service.get("/pages/missing").await?;
-        answer.expect_status(StatusCode::NOT_FOUND)?.expect_header("x-cache", "MISS")?;
-    }
-    // Bytes that are no text would not come out of JSON as they went in.
-    let bytes = ours.get("/pages/bytes").await?;
-    bytes.expect_cache("MISS")?;
-    ours.get("/pages/bytes").await?.expect_cache("MISS")?;
-    theirs.get("/pages/bytes").await?.expect_cache("MISS")?;
-    until_kept(&pair.redis, 1).await
-}
-
-#[tokio::test]
-async fn a_page_that_one_removed_is_no_hit_in_the_other() -> Result<()> {
-    let pair = Pair::start().await?;
-    let larder = larder_pages(&pair.redis).await?;
-    let key = "http-cache:c1dadc7b52c736bdf06c8c98ff4217ff";
-    pair.node.get("/pages/json").await?.expect_cache("MISS")?;
-    until_kept(&pair.redis, 1).await?;
-    let pages = Cache::builder(RedisStore::connect(pair.redis.url()).await?)
-        .layout(Layout::Plain)
-        .build()?;
-    ensure!(pages.remove(key).await?, "Larder found no page to remove");
-    pair.node.get("/pages/json").await?.expect_cache("MISS")?;
-    until_kept(&pair.redis, 1).await?;
-    pair.redis.command(&["DEL", key]);
-    larder.get("/pages/json").await?.expect_cache("MISS")?;
     Ok(())
 }
 
