@@ -11,7 +11,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-/// No answer of a test's server takes this long.
+/// No answer of a test's server takes this long, unless it is told so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A client of one server. Connections are kept; clones share them.
@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct HttpClient {
     base: Arc<str>,
     http: Client<HttpConnector, Full<Bytes>>,
+    patience: Duration,
 }
 
 impl HttpClient {
@@ -26,14 +27,27 @@ impl HttpClient {
     #[must_use]
     pub fn new(base: &str) -> Self {
         let http = Client::builder(TokioExecutor::new()).build_http();
-        Self { base: base.trim_end_matches('/').into(), http }
+        Self { base: base.trim_end_matches('/').into(), http, patience: PATIENCE }
+    }
+
+    /// Where the server is.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Waits so long for an answer, instead of 30 seconds.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// `GET path`.
     ///
     /// # Errors
     ///
-    /// Where there is no answer within 30 seconds.
+    /// Where there is no answer in time.
     pub async fn get(&self, path: &str) -> Result<Answer> {
         self.send(Method::GET, path, &[], None).await
     }
@@ -101,8 +115,9 @@ impl HttpClient {
         body: Option<Bytes>,
     ) -> Result<Answer> {
         let sent = format!("{method} {path}");
-        let answer = tokio::time::timeout(PATIENCE, self.exchange(method, path, headers, body));
-        let answer = answer.await.with_context(|| format!("{sent}: no answer in {PATIENCE:?}"))?;
+        let patience = self.patience;
+        let answer = tokio::time::timeout(patience, self.exchange(method, path, headers, body));
+        let answer = answer.await.with_context(|| format!("{sent}: no answer in {patience:?}"))?;
         let (status, headers, body) = answer.with_context(|| sent.clone())?;
         Ok(Answer { sent, status, headers, body })
     }

@@ -11,6 +11,7 @@
 //! - `e2e`: what the demo has to answer over HTTP, as a list of cases for every server of it.
 //! - `redis_server`, `demo_server`, `node_service`, `wrangler`: real servers of a test's own; each is
 //!   a `process`, but for the first.
+//! - `test_worker`: the Worker that runs the conformance suite inside workerd.
 //! - `http_client`: answers that say of themselves what is wrong with them.
 //! - `eventually`: waiting, within bounds, for what a real server does.
 
@@ -33,6 +34,8 @@ pub mod process;
 pub mod redis_server;
 pub mod simulation;
 pub mod stores;
+#[cfg(feature = "native")]
+pub mod test_worker;
 #[cfg(feature = "native")]
 pub mod trials;
 #[cfg(feature = "native")]

@@ -3,20 +3,23 @@
 
 use std::process::ExitCode;
 
-use larder_core::MemoryStore;
+use larder_core::{MemoryStore, Store};
 use larder_tests::conformance::{self, Backend};
-use larder_tests::trials;
+use larder_tests::trials::{self, Trials};
 
 fn main() -> ExitCode {
-    let mut tests = Vec::new();
+    let mut trials = Trials::default();
     for case in conformance::cases() {
         for (name, layout) in conformance::layouts() {
-            tests.push(trials::on_virtual_time(name, case, 0..5, move |runtime| {
+            let run = trials::on_virtual_time(0..5, move |runtime| {
                 let store = MemoryStore::builder().capacity_bytes(16 << 20).on(runtime.clone());
                 Backend::of("memory", store).layout(layout.clone())
-            }));
+            });
+            trials.add(name, case, run);
         }
-        tests.push(trials::on_tokio("threads", case, || Backend::of("memory", MemoryStore::new())));
+        let run = trials::on_tokio(|| Backend::of("memory", MemoryStore::new()));
+        trials.add("threads", case, run);
     }
-    trials::run(tests)
+    trials.record("threads", "memory", || Ok(MemoryStore::new().capabilities().into()));
+    trials.run()
 }

@@ -93,8 +93,7 @@ fn cargo_in(dir: &Path) -> Command {
     command
 }
 
-/// The cargo that runs this program, without what it set for this program alone: a build script
-/// that reads one of these would be built again for each change of it.
+/// The cargo that runs this program.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     forget_own_variables(&mut command);

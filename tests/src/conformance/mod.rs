@@ -22,6 +22,8 @@
 mod bench;
 mod cache;
 mod case;
+mod claims;
+mod page;
 mod report;
 mod store;
 
@@ -33,7 +35,9 @@ use larder_core::{Layout, VirtualRuntime, seconds};
 
 pub use bench::{Backend, Bench, Signal};
 pub use case::{Case, CaseResult, Failure, Need};
-pub use report::{CaseReport, Outcome, Report, markdown};
+pub use claims::Claims;
+pub use page::page;
+pub use report::{CaseReport, Outcome, Record, Report, markdown};
 
 /// What the trait `Store` promises.
 pub fn store_cases() -> impl Iterator<Item = &'static Case> {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Claims;
+
 /// What a run of cases on one backend came to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
@@ -11,6 +13,15 @@ pub struct Report {
     pub backend: String,
     /// Its cases, in the order they ran.
     pub cases: Vec<CaseReport>,
+}
+
+/// A report, and what the backend claimed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// What the backend's store says of itself.
+    pub claims: Claims,
+    /// What its cases came to.
+    pub report: Report,
 }
 
 /// What one case came to.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `GET /cases` | the names of all cases |
 //! | `GET /run/{backend}/{case}` | the [`CaseReport`](larder_tests::conformance::CaseReport) of a case on `memory`, `kv`, `kv-local` or `durable` |
+//! | `GET /claims/{backend}` | what its store says of itself |
 //! | `GET /load/{backend}/{key}?ms=` | the value of a load that takes so long |
 //! | `GET /loads/{key}` | how often this isolate has loaded the key |
 //! | `GET /probe/{name}` | see `probes` |
@@ -13,7 +14,7 @@ mod coalescing;
 mod probes;
 
 use larder_kv::WorkerRuntime;
-use larder_tests::conformance;
+use larder_tests::conformance::{self, Claims};
 use worker::{Context, Env, Request, Response, Result, event};
 
 larder_kv::durable_object!(LarderObject);
@@ -36,6 +37,10 @@ async fn fetch(request: Request, env: Env, ctx: Context) -> Result<Response> {
             };
             let backend = backends::backend(backend, &env, &runtime)?;
             Response::from_json(&conformance::run(&backend, case).await)
+        }
+        ["claims", backend] => {
+            let store = backends::store(backend, &env, &runtime)?;
+            Response::from_json(&Claims::from(store.capabilities()))
         }
         ["load", backend, key] => {
             let ms = url.query_pairs().find(|(name, _)| name == "ms");

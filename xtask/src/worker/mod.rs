@@ -9,7 +9,13 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 
-use crate::{cargo_tools::Tool, exec, setup::Need, summary::Tally, workspace::Workspace};
+use crate::{
+    cargo_tools::Tool,
+    exec,
+    setup::Need,
+    summary::Tally,
+    workspace::{self, Workspace},
+};
 
 /// The demo on Workers.
 pub(crate) const DEMO: &str = "demo-worker";
@@ -110,6 +116,7 @@ fn worker_build(workspace: &Workspace, folder: &str) -> Result<Command> {
         .env("ESBUILD_BIN", bin.join("esbuild"))
         .env("WASM_OPT_BIN", bin.join("wasm-opt"))
         .env("PATH", exec::path_with(&bin)?);
+    workspace::forget_own_variables(&mut command);
     Ok(command)
 }
 

@@ -1,0 +1,40 @@
+//! What a store says of itself, in a form that travels from where it runs.
+
+use std::time::Duration;
+
+use larder_core::{Capabilities, Consistency};
+use serde::{Deserialize, Serialize};
+
+/// A store's [`Capabilities`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// How long a write may stay unseen elsewhere; `None` where every read sees it at once.
+    pub unseen_for: Option<Duration>,
+    /// The longest complete key, in bytes.
+    pub max_key_bytes: usize,
+    /// The largest stored value, in bytes.
+    pub max_value_bytes: usize,
+    /// The shortest time to live that the store itself keeps.
+    pub min_ttl: Duration,
+    /// How many keys one call of the service takes.
+    pub max_batch_keys: usize,
+    /// Whether the values live in the process.
+    pub in_process: bool,
+}
+
+impl From<&Capabilities> for Claims {
+    fn from(capabilities: &Capabilities) -> Self {
+        let unseen_for = match capabilities.consistency {
+            Consistency::Eventual { within } => Some(within),
+            _ => None,
+        };
+        Self {
+            unseen_for,
+            max_key_bytes: capabilities.max_key_bytes,
+            max_value_bytes: capabilities.max_value_bytes,
+            min_ttl: capabilities.min_ttl,
+            max_batch_keys: capabilities.max_batch_keys,
+            in_process: capabilities.in_process,
+        }
+    }
+}
