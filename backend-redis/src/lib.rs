@@ -49,6 +49,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
+mod batch;
 mod breaker;
 mod builder;
 mod client;
@@ -58,6 +59,7 @@ mod error;
 mod events;
 mod gate;
 mod gather;
+mod limits;
 mod link;
 mod log;
 mod meter;

@@ -10,8 +10,9 @@ use larder_core::{
     Capabilities, Consistency, Cursor, Glob, PutEntry, Runtime, ScanPage, Store, StoreError,
     StoreErrorKind, SystemRuntime,
 };
-use redis::{Cmd, Pipeline, Value};
+use redis::{Pipeline, Value};
 
+use crate::batch::{KEYS_PER_COMMAND, on_keys, pipeline_length};
 use crate::builder::RedisStoreBuilder;
 use crate::client::Client;
 use crate::config::Config;
@@ -24,11 +25,6 @@ use crate::link::Link;
 use crate::meter::Meter;
 use crate::outstanding::{Entered, Outstanding};
 use crate::{scan, ttl};
-
-/// The most keys in one command of the many-forms, which bounds how long Redis is held up by it.
-const KEYS_PER_COMMAND: usize = 512;
-/// The most bytes of values in one pipeline, unless a single value has more.
-const BYTES_PER_PIPELINE: usize = 4 << 20;
 
 /// A [`Store`] on Redis 6 or newer, or Valkey, over one multiplexed connection.
 ///
@@ -216,37 +212,6 @@ impl Inner {
         self.calls.enter(operation)
     }
 
-    fn check_key(&self, operation: &'static str, key: &str) -> Result<(), StoreError> {
-        let (bytes, max) = (key.len(), self.config.max_key_bytes);
-        if bytes <= max {
-            return Ok(());
-        }
-        let start: String = key.chars().take(40).collect();
-        let detail = format!(
-            "the key {start:?}… has {bytes} bytes, {max} are allowed (see \
-             RedisStoreBuilder::max_key_bytes)"
-        );
-        Err(StoreError::new(StoreErrorKind::TooLarge, STORE, operation, detail))
-    }
-
-    fn check_entry(
-        &self,
-        operation: &'static str,
-        key: &str,
-        value: &[u8],
-    ) -> Result<(), StoreError> {
-        self.check_key(operation, key)?;
-        let (bytes, max) = (value.len(), self.config.max_value_bytes);
-        if bytes <= max {
-            return Ok(());
-        }
-        let detail = format!(
-            "the value for {key:?} has {bytes} bytes, {max} are allowed (see \
-             RedisStoreBuilder::max_value_bytes)"
-        );
-        Err(StoreError::new(StoreErrorKind::TooLarge, STORE, operation, detail))
-    }
-
     /// One command about one key.
     async fn about(
         &self,
@@ -255,32 +220,11 @@ impl Inner {
         key: &str,
     ) -> Result<i64, StoreError> {
         let _call = self.enter(operation)?;
-        self.check_key(operation, key)?;
+        self.config.check_key(operation, key)?;
         let command = on_keys(name, &[key]);
         let reply = self.client.call(operation, &command, self.client.deadline()).await?;
         self.client.integer(operation, &reply)
     }
-}
-
-fn on_keys(name: &'static str, keys: &[&str]) -> Cmd {
-    let bytes = keys.iter().map(|key| key.len()).sum::<usize>();
-    let mut command = Cmd::with_capacity(1 + keys.len(), name.len() + bytes);
-    command.arg(name).arg(keys);
-    command
-}
-
-/// How many of the first `entries` go into one pipeline; at least one.
-fn pipeline_length(entries: &[PutEntry<'_>]) -> usize {
-    let mut bytes = 0;
-    entries
-        .iter()
-        .take(KEYS_PER_COMMAND)
-        .take_while(|entry| {
-            let first = bytes == 0;
-            bytes += entry.key.len() + entry.value.len();
-            first || bytes <= BYTES_PER_PIPELINE
-        })
-        .count()
 }
 
 #[async_trait]
@@ -300,7 +244,7 @@ impl Store for RedisStore {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let inner = &*self.0;
         let _call = inner.enter("get")?;
-        inner.check_key("get", key)?;
+        inner.config.check_key("get", key)?;
         let deadline = inner.client.deadline();
         match &inner.gather {
             Some(gather) => gather.get(key, deadline).await,
@@ -312,7 +256,7 @@ impl Store for RedisStore {
         const OPERATION: &str = "get_many";
         let inner = &*self.0;
         let _call = inner.enter(OPERATION)?;
-        keys.iter().try_for_each(|key| inner.check_key(OPERATION, key))?;
+        keys.iter().try_for_each(|key| inner.config.check_key(OPERATION, key))?;
         let deadline = inner.client.deadline();
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_PER_COMMAND) {
@@ -333,7 +277,7 @@ impl Store for RedisStore {
         const OPERATION: &str = "put";
         let inner = &*self.0;
         let _call = inner.enter(OPERATION)?;
-        inner.check_entry(OPERATION, key, &value)?;
+        inner.config.check_entry(OPERATION, key, &value)?;
         let command = ttl::set(key, &value, ttl);
         match inner.client.call(OPERATION, &command, inner.client.deadline()).await? {
             Value::Okay => Ok(()),
@@ -346,7 +290,7 @@ impl Store for RedisStore {
         let inner = &*self.0;
         let _call = inner.enter(OPERATION)?;
         for entry in entries {
-            inner.check_entry(OPERATION, entry.key, &entry.value)?;
+            inner.config.check_entry(OPERATION, entry.key, &entry.value)?;
         }
         let deadline = inner.client.deadline();
         let mut rest = entries;
@@ -373,7 +317,7 @@ impl Store for RedisStore {
         const OPERATION: &str = "remove_many";
         let inner = &*self.0;
         let _call = inner.enter(OPERATION)?;
-        keys.iter().try_for_each(|key| inner.check_key(OPERATION, key))?;
+        keys.iter().try_for_each(|key| inner.config.check_key(OPERATION, key))?;
         let deadline = inner.client.deadline();
         let mut removed = 0;
         for keys in keys.chunks(KEYS_PER_COMMAND) {
@@ -395,7 +339,7 @@ impl Store for RedisStore {
     async fn scan(&self, pattern: &Glob, cursor: Option<Cursor>) -> Result<ScanPage, StoreError> {
         let inner = &*self.0;
         let _call = inner.enter(scan::OPERATION)?;
-        inner.check_key(scan::OPERATION, pattern.as_str())?;
+        inner.config.check_key(scan::OPERATION, pattern.as_str())?;
         let command = scan::command(pattern, cursor.as_ref())?;
         let reply = inner.client.call(scan::OPERATION, &command, inner.client.deadline()).await?;
         scan::page(reply).map_err(|reply| inner.client.unexpected(scan::OPERATION, &reply))
@@ -428,22 +372,5 @@ impl fmt::Debug for RedisStore {
             .field("connected", &self.is_connected())
             .field("breaker", &self.breaker_state())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pipeline_is_bounded_by_entries_and_by_bytes() {
-        let entries = |count: usize, bytes: usize| {
-            let value = Bytes::from(vec![0; bytes]);
-            vec![PutEntry { key: "k", value, ttl: Duration::from_secs(1) }; count]
-        };
-        assert_eq!(pipeline_length(&entries(3, 10)), 3);
-        assert_eq!(pipeline_length(&entries(600, 10)), KEYS_PER_COMMAND);
-        assert_eq!(pipeline_length(&entries(9, 1 << 20)), 3);
-        assert_eq!(pipeline_length(&entries(2, 5 << 20)), 1);
     }
 }

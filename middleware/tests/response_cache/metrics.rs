@@ -1,23 +1,29 @@
 //! The figures, under the names that the documentation has for them.
 
 use larder_core::{Cache, Layout, MemoryStore, VirtualRuntime};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use super::origin::{Origin, World, get, request, text, with};
 
-#[test]
-fn requests_and_refusals_are_counted() {
+/// A world whose figures are rendered by the handle.
+fn measured(layout: Layout, origin: Origin) -> (PrometheusHandle, World) {
     let recorder = PrometheusBuilder::new().build_recorder();
-    let figures = recorder.handle();
     let world = metrics::with_local_recorder(&recorder, || {
         let runtime = VirtualRuntime::seeded(1);
         let store = MemoryStore::builder().on(runtime.clone());
-        let origin = Origin::new(|request| match request.uri().path() {
-            "/cookie" => with("a", &[("set-cookie", "id=1")]),
-            _ => text("a"),
-        });
-        World::on(&runtime, Cache::builder(store).name("shop"), origin, |layer| layer)
+        let cache = Cache::builder(store).layout(layout).name("shop");
+        World::on(&runtime, cache, origin, |layer| layer)
     });
+    (recorder.handle(), world)
+}
+
+#[test]
+fn requests_and_refusals_are_counted() {
+    let origin = Origin::new(|request| match request.uri().path() {
+        "/cookie" => with("a", &[("set-cookie", "id=1")]),
+        _ => text("a"),
+    });
+    let (figures, world) = measured(Layout::default(), origin);
     world.run(async |world| {
         world.get("/").await;
         world.get("/").await;
@@ -43,19 +49,12 @@ fn requests_and_refusals_are_counted() {
 
 #[test]
 fn what_the_plain_layout_cannot_hold_is_refused_for_that() {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let figures = recorder.handle();
-    let world = metrics::with_local_recorder(&recorder, || {
-        let runtime = VirtualRuntime::seeded(1);
-        let store = MemoryStore::builder().on(runtime.clone());
-        let origin = Origin::new(|request| match request.uri().path() {
-            "/vary" => with("a", &[("content-type", "text/plain"), ("vary", "Accept")]),
-            "/encoded" => with("a", &[("content-type", "text/plain"), ("content-encoding", "br")]),
-            _ => text("a"),
-        });
-        let cache = Cache::builder(store).layout(Layout::Plain).name("shop");
-        World::on(&runtime, cache, origin, |layer| layer)
+    let origin = Origin::new(|request| match request.uri().path() {
+        "/vary" => with("a", &[("content-type", "text/plain"), ("vary", "Accept")]),
+        "/encoded" => with("a", &[("content-type", "text/plain"), ("content-encoding", "br")]),
+        _ => text("a"),
     });
+    let (figures, world) = measured(Layout::Plain, origin);
     world.run(async |world| {
         for (before, path) in ["/vary", "/encoded", "/untyped"].into_iter().enumerate() {
             world.get(path).await;
