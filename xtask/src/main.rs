@@ -5,6 +5,7 @@
 //! take more than a few commands. [`setup`] installs what they need, and nothing else here installs anything.
 
 mod apt;
+mod backends;
 mod bench;
 mod browser;
 mod cargo_tools;
@@ -25,7 +26,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::workspace::Workspace;
 
@@ -58,9 +59,20 @@ enum Task {
     },
     /// Build the example page that caches in the browser, and serve it
     Browser(browser::page::Page),
+    /// Write a page of the documentation that is made of test runs
+    Docs {
+        /// The page
+        page: DocsPage,
+    },
     /// Build the Workers, or run the demo as one
     #[command(subcommand)]
     Worker(worker::Task),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DocsPage {
+    /// docs/backends.md: what each backend guarantees
+    Backends,
 }
 
 fn main() -> ExitCode {
@@ -83,6 +95,9 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Check => suites::check(&workspace),
         Task::Setup => setup::all(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Browser(page) => browser::page::run(&workspace, &page).map(|()| ExitCode::SUCCESS),
+        Task::Docs { page: DocsPage::Backends } => {
+            backends::write(&workspace).map(|()| ExitCode::SUCCESS)
+        }
         Task::Worker(task) => worker::run(&workspace, task).map(|()| ExitCode::SUCCESS),
         Task::Bench { arguments } => bench::run(&workspace, &arguments).map(|()| ExitCode::SUCCESS),
     }

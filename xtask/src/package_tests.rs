@@ -10,18 +10,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use crate::{
-    browser,
-    cargo_tools::Tool,
-    exec,
+    backends::{self, Records},
+    browser, exec,
     setup::Need,
     summary::{Report, Tally},
     worker,
     workspace::Workspace,
 };
+
+/// The tests of all parts together: what can be started, they start.
+const TESTS: &str = "larder-tests";
 
 /// Packages for wasm32: one is a test, the others are tested end to end by `larder-tests`.
 const ON_WASM: [&str; 3] = ["larder-tests-worker", "larder-demo-worker", browser::page::PACKAGE];
@@ -32,23 +34,12 @@ pub(crate) fn packages(workspace: &Workspace) -> Vec<&str> {
     names.filter(|name| !ON_WASM.contains(name)).collect()
 }
 
-/// What the tests of all parts together need: everything that can be started.
-const TESTS_NEED: [Need; 7] = [
-    Need::Redis,
-    Need::Chromium,
-    Need::NodePackages,
-    Need::WasmTarget,
-    Need::EdgePackages,
-    Need::Tool(Tool::WasmBindgen),
-    Need::Tool(Tool::WorkerBuild),
-];
-
 /// What a package's tests need.
-pub(crate) fn needs(package: &str) -> &'static [Need] {
+pub(crate) fn needs(package: &str) -> Vec<Need> {
     match package {
-        "larder-tests" => &TESTS_NEED,
-        "larder-core" | "larder-http" => &[],
-        _ => &[Need::Redis],
+        TESTS => [&[Need::Redis, Need::Chromium, Need::NodePackages], &worker::NEEDS[..]].concat(),
+        "larder-core" | "larder-http" => vec![],
+        _ => vec![Need::Redis],
     }
 }
 
@@ -73,31 +64,43 @@ pub(crate) fn run(workspace: &Workspace, packages: &[&str], everything: bool) ->
             None
         }
     };
-    if packages.contains(&"larder-tests") {
+    let has_tests = packages.contains(&TESTS);
+    if has_tests {
         // The end-to-end tests start them, and would have to wait for them.
         let build = exec::run(workspace.cargo().args(["build", "--package", "larder-demo-server"]));
         tally.check("the demo server", build);
         tally.check("the test Worker", worker::build_for_tests(workspace, worker::TESTS));
         tally.check("the page", browser::page::build(workspace).map(drop));
     }
+    let records = Records::none(workspace);
+    if let Err(error) = &records {
+        tally.check("a place for records", Err(anyhow!("{error:#}")));
+    }
+    let records = records.ok();
     let mut reports = vec![Report::new("test build", tally, start.elapsed())];
 
     println!("\n== {} ==", packages.join(", "));
     if let Some(programs) = programs {
-        reports.extend(run_built(workspace, packages, &selection, &programs));
+        reports.extend(run_built(workspace, packages, &selection, &programs, records.as_ref()));
     } else {
         for package in packages {
-            reports.extend(run_alone(workspace, package));
+            reports.extend(run_alone(workspace, package, records.as_ref()));
         }
+    }
+    if let Some(records) = records.filter(|_| has_tests) {
+        let start = Instant::now();
+        let mut tally = Tally::default();
+        tally.check(backends::PAGE, records.check(workspace));
+        reports.push(Report::new("backends page", tally, start.elapsed()));
     }
     reports
 }
 
-fn run_alone(workspace: &Workspace, package: &str) -> Vec<Report> {
+fn run_alone(workspace: &Workspace, package: &str, records: Option<&Records>) -> Vec<Report> {
     let start = Instant::now();
     let selection = ["--package", package];
     match build(workspace, &selection) {
-        Ok(programs) => run_built(workspace, &[package], &selection, &programs),
+        Ok(programs) => run_built(workspace, &[package], &selection, &programs, records),
         Err(error) => {
             let mut tally = Tally::default();
             tally.check("its tests do not compile", Err(error));
@@ -111,10 +114,14 @@ fn run_built(
     packages: &[&str],
     selection: &[&str],
     programs: &HashMap<String, String>,
+    records: Option<&Records>,
 ) -> Vec<Report> {
     let mut reader = Reader::new(workspace, programs, packages);
     let mut command = workspace.cargo();
     command.args(["test", "--no-fail-fast"]).args(selection);
+    if let Some(records) = records {
+        records.of(&mut command);
+    }
     let outcome = exec::echoed_lines(&mut command, |line| reader.line(line)).map(|status| {
         (!status.success()).then(|| format!("`{}` failed: {status}", exec::shown(&command)))
     });
