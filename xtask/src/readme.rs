@@ -1,7 +1,7 @@
 //! The commands of README.md, run as a reader would run them.
 //!
 //! `cargo run` starts the demo server: it is given a port, a database and a Redis of its own, has
-//! to answer, and is ended by Ctrl-C. Other commands have to end well by themselves.
+//! to answer, and is ended by Ctrl-C; so is the demo in workerd. Other commands have to end well by themselves.
 
 use std::{
     fs,
@@ -17,14 +17,22 @@ use crate::{
     examples::REDIS_URL,
     exec,
     redis::{self, free_port},
+    setup::Need,
     summary::Tally,
+    worker,
     workspace::Workspace,
 };
 
 /// The first start fills the database.
 const START: Duration = Duration::from_secs(300);
 /// Ctrl-C waits for the requests that run.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// A Redis for the demo server, and what the demo in workerd takes.
+pub(crate) const NEEDS: [Need; 5] = {
+    let [target, packages, bindgen, build] = worker::NEEDS;
+    [Need::Redis, target, packages, bindgen, build]
+};
 
 /// Runs every cargo command of README.md.
 pub(crate) fn run(workspace: &Workspace, tally: &mut Tally) {
@@ -37,6 +45,7 @@ pub(crate) fn run(workspace: &Workspace, tally: &mut Tally) {
     for command in commands {
         let result = match command.kind() {
             Kind::Server => server_answers(workspace, &command),
+            Kind::Worker => worker_answers(workspace, &command),
             // Their suites are suites of this run: whether there is such a command is left to see.
             Kind::Suites => exec::run(workspace.cargo().args(&command.arguments).arg("--help")),
             Kind::Finite => {
@@ -58,6 +67,7 @@ struct Line {
 
 enum Kind {
     Server,
+    Worker,
     Suites,
     Finite,
     Unknown,
@@ -68,6 +78,7 @@ impl Line {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         match arguments[..] {
             ["xtask", "test" | "check", ..] => Kind::Suites,
+            ["xtask", "worker", "dev", ..] => Kind::Worker,
             ["run", ..] if !arguments.contains(&"--example") && !arguments.contains(&"--help") => {
                 Kind::Server
             }
@@ -144,9 +155,22 @@ fn server_answers(workspace: &Workspace, line: &Line) -> Result<()> {
         let value = if value.starts_with("redis://") { redis.url() } else { value.to_owned() };
         command.env(name, value);
     }
-    println!("$ {}", exec::shown(&command));
-    let mut server = Server(command.spawn().context("cannot start cargo")?);
+    shows_a_page(&mut command, port)
+}
 
+/// The demo in workerd.
+fn worker_answers(workspace: &Workspace, line: &Line) -> Result<()> {
+    exec::run(workspace.cargo().args(["xtask", "worker", "build"]))?;
+    let port = free_port()?;
+    let mut arguments = line.arguments.clone();
+    set(&mut arguments, "--port", &port.to_string());
+    let mut command = workspace.cargo();
+    shows_a_page(command.args(arguments).stdin(Stdio::null()), port)
+}
+
+fn shows_a_page(command: &mut Command, port: u16) -> Result<()> {
+    println!("$ {}", exec::shown(command));
+    let mut server = Server(command.spawn().context("cannot start cargo")?);
     let address = format!("http://127.0.0.1:{port}");
     server.wait_until_ready(&format!("{address}/healthz"))?;
     let page = get(&format!("{address}/"))?;

@@ -52,7 +52,7 @@ const AFTER: [Suite; 5] = [
     Suite { name: "chromium", needs: &browser::CHROMIUM_NEEDS, run: browser::chromium },
     Suite { name: "worker", needs: &worker::NEEDS, run: worker::suite },
     Suite { name: "examples", needs: &[Need::Redis], run: examples::run },
-    Suite { name: "readme", needs: &[Need::Redis], run: readme::run },
+    Suite { name: "readme", needs: &readme::NEEDS, run: readme::run },
 ];
 
 /// The names of all suites, in order.

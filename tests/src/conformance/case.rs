@@ -16,7 +16,7 @@ pub type CaseResult = Result<(), Failure>;
 pub struct Case {
     /// Its path and name: `store::lives::a_value_is_gone_after_its_time`.
     pub name: &'static str,
-    /// The promise that it holds the backend to: `store`, or the number of a semantic.
+    /// The promise that it holds the backend to: `store`, or the number of a semantic of docs/semantics.md.
     pub semantic: &'static str,
     /// What a backend has to claim to be held to it.
     pub needs: &'static [Need],
@@ -47,9 +47,13 @@ impl Need {
     pub(super) fn unmet(self, bench: &Bench) -> Option<String> {
         let claimed = bench.store().capabilities();
         match self {
-            Self::StrongConsistency if claimed.consistency != Consistency::Strong => {
-                Some(format!("consistency is {:?}", claimed.consistency))
-            }
+            Self::StrongConsistency => match claimed.consistency {
+                Consistency::Strong => None,
+                Consistency::Eventual { within } => {
+                    Some(format!("a write is seen elsewhere after up to {within:?}"))
+                }
+                other => Some(format!("consistency is {other:?}")),
+            },
             Self::TimeToLive(ttl) if ttl < claimed.min_ttl => Some(format!(
                 "the store keeps no life shorter than {:?}, the case needs {ttl:?}",
                 claimed.min_ttl

@@ -16,7 +16,14 @@ const ROWS: [Row; 6] = [
         if claims.in_process { "in the process" } else { "in the service" }.into()
     }),
     ("the longest key", |claims| bytes(claims.max_key_bytes)),
-    ("the largest value", |claims| bytes(claims.max_value_bytes)),
+    ("the largest value", |claims| {
+        // How the store is split depends on the machine.
+        if claims.in_process {
+            "a part of its capacity".into()
+        } else {
+            bytes(claims.max_value_bytes)
+        }
+    }),
     ("the shortest life that the store keeps", |claims| duration(claims.min_ttl)),
     ("keys in one call", |claims| thousands(claims.max_batch_keys)),
 ];
@@ -48,20 +55,21 @@ pub fn page(backends: &[(&str, Record)]) -> String {
         .collect();
     format!(
         "# What each backend guarantees\n\n\
-         `cargo xtask docs backends` wrote this page from a run of the conformance suite: natively \
-         on memory and\non a real Redis, and inside workerd on a KV namespace and on Durable \
-         Objects. `cargo xtask test` runs\nthe same, and fails where this page says anything else.\n\n\
+         `cargo xtask docs backends` wrote this page from runs of the conformance suite: natively on \
+         memory\nand on a real Redis, and inside workerd on a KV namespace and on Durable Objects. \
+         `cargo xtask test`\nruns the same, and fails where this page says anything else.\n\n\
          ## Claims\n\n\
          What a store says of itself, in its `Capabilities`. A limit that is exceeded is an error \
-         before the\nservice is asked. A life that is shorter than the store keeps is kept by \
-         Larder beside the value, to\nthe millisecond, and enforced when the value is read.\n\n\
+         before the\nservice is asked.\n\n\
          {claims}\n\n\
-         workerd on one machine shows a write to KV at once; what holds when it does not is tested \
-         on a simulated\nnamespace, whose readers see a write late.\n\n\
+         KV itself keeps whole seconds, and 60 at least: the rest of a life stands in the value's \
+         metadata.\nOn one machine workerd shows a write to KV at once. What holds when it does \
+         not is tested on a\nsimulated namespace, whose readers see a write late.\n\n\
          ## Cases\n\n\
          «yes» is a case that passed. «not claimed» is one that the backend does not promise, for \
-         the reason\nbelow the table; there is no other way to be excused from one. The number is \
-         that of the\n[semantic](semantics.md) that a case belongs to.\n\n\
+         the reason\nbelow the table; there is no other way to be excused from one. A number in \
+         the second column is\nthat of the [semantic](semantics.md) that the case belongs \
+         to.\n\n\
          {counts}\n\n\
          {}\n",
         markdown(&reports)

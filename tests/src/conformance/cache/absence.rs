@@ -8,7 +8,7 @@ use super::{Source, User};
 use crate::conformance::case::{cases, ensure, ensure_eq};
 use crate::conformance::{Bench, CaseResult, Need};
 
-cases!("cache::absence", "6":
+cases!("cache::absence", "5":
     an_absence_is_kept,
     an_absence_lives_shorter_than_a_value,
     an_absence_never_outlives_what_a_value_would,

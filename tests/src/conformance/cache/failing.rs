@@ -10,7 +10,7 @@ use crate::conformance::case::{cases, ensure, ensure_eq};
 use crate::conformance::{Bench, CaseResult, Failure};
 use crate::stores::{Call, Faults, Tally, Tapped, When};
 
-cases!("cache::failing", "failure":
+cases!("cache::failing", "7":
     reads_are_misses_and_loads_answer,
     a_failing_store_does_not_multiply_loads,
     what_cannot_be_written_is_answered_all_the_same,

@@ -8,7 +8,7 @@ use super::{Source, User};
 use crate::conformance::case::{cases, ensure, ensure_eq};
 use crate::conformance::{Bench, CaseResult, Need};
 
-cases!("cache::unreadable", "7":
+cases!("cache::unreadable", "6":
     an_entry_cut_short_anywhere_is_a_miss [Need::StrongConsistency],
     an_entry_with_more_behind_it_is_a_miss [Need::StrongConsistency],
     foreign_bytes_are_a_miss [Need::StrongConsistency],
