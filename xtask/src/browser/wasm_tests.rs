@@ -139,6 +139,10 @@ impl<'a> Reader<'a> {
     /// `outcome` is that of the whole command.
     fn finish(mut self, outcome: Result<()>) {
         self.close();
+        if self.failed && self.results < PROGRAMS {
+            // `wasm-pack test` cannot be told to go on.
+            println!("{} of {PROGRAMS} programs have run: it ends at a failure", self.results);
+        }
         match outcome {
             Err(error) if !self.failed => self.fail(format!("{error:#}")),
             _ if !self.failed && self.results != PROGRAMS => {
