@@ -52,6 +52,9 @@
 //!     Response::ok(users.await?.map_err(|error| error.to_string())?.to_string())
 //! }
 //! ```
+//!
+//! A router is kept in the same way, and a request carries its runtime to the layers of
+//! `larder-http` in their extension `RequestRuntime`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bounded;

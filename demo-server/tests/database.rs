@@ -43,7 +43,7 @@ async fn as_sql_the_seed_is_the_same_and_changes_nothing_that_is_there() {
     connection.execute_batch(sql::SCHEMA).unwrap();
     connection.execute_batch(sql::INDEXES).unwrap();
     let fill = || {
-        for statement in seed::statements() {
+        for statement in seed::statements(seed::PRODUCTS) {
             connection.execute_batch(&statement).unwrap();
         }
     };

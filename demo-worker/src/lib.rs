@@ -7,10 +7,11 @@
 //! - `shop`: the application, opened once for an isolate.
 //! - `d1`: the shop's database.
 //! - `exchange`: the router's requests and answers as those of Workers.
-//! - `recorder`: the isolate's metrics.
+//! - `recorder`, `log`: the isolate's metrics, and what it says.
 
 mod d1;
 mod exchange;
+mod log;
 mod recorder;
 mod shop;
 

@@ -8,7 +8,7 @@ use larder_kv::{DurableStore, KvStore, WorkerRuntime};
 use worker::{Env, Error, Result};
 
 use crate::d1::D1;
-use crate::recorder;
+use crate::{log, recorder};
 
 static ROUTER: OnceLock<Router> = OnceLock::new();
 
@@ -24,6 +24,7 @@ pub(crate) fn router(env: &Env, runtime: &WorkerRuntime) -> Result<Router> {
 }
 
 fn open(env: &Env, runtime: &WorkerRuntime) -> Result<Router> {
+    log::install(env);
     // Before the caches, which bind their metrics when they are built.
     let render = recorder::install();
     let database = D1::new(env.d1("DATABASE")?);

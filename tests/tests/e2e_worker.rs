@@ -18,7 +18,7 @@ fn start() -> Result<Worker> {
     wrangler.build()?;
     wrangler.command(["d1", "migrations", "apply", "DATABASE"])?;
     let mut sql = NamedTempFile::with_suffix(".sql")?;
-    for statement in seed::statements() {
+    for statement in seed::statements(seed::PRODUCTS) {
         writeln!(sql, "{statement}")?;
     }
     wrangler.command(["d1", "execute", "DATABASE", "--file", &sql.path().display().to_string()])?;

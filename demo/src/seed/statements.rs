@@ -4,27 +4,30 @@ use super::{SETTINGS, products, users};
 const LONGEST_STATEMENT: usize = 90_000;
 
 /// The rows as SQL, for a database that takes no parameters: statements within D1's limits, each
-/// with its semicolon. What is there already stays as it is.
+/// with its semicolon. What is there already stays as it is. `most` limits how many products and
+/// how many users there are.
 ///
 /// The settings come last: a database that is [ready](crate::Database::ready) has everything.
 ///
 /// ```
 /// use larder_demo::seed;
 ///
-/// assert!(seed::statements().all(|statement| statement.len() <= 100_000));
+/// assert!(seed::statements(seed::PRODUCTS).all(|statement| statement.len() <= 100_000));
 /// ```
-pub fn statements() -> impl Iterator<Item = String> {
-    let of_products = products().map(|it| {
+pub fn statements(most: usize) -> impl Iterator<Item = String> {
+    let of_products = products().take(most).map(|it| {
         let (name, category) = (text(&it.name), text(it.category));
         format!("({},{name},{category},{},{})", it.id, it.price_cents, it.stock)
     });
-    let of_reviews =
-        products().flat_map(|it| it.reviews.into_iter().map(move |stars| (it.id, stars)));
+    let of_reviews = products()
+        .take(most)
+        .flat_map(|it| it.reviews.into_iter().map(move |stars| (it.id, stars)));
     let of_reviews = (1..).zip(of_reviews).map(|(id, (product, stars))| {
         let id: i64 = id;
         format!("({id},{product},{stars})")
     });
     let of_users = users()
+        .take(most)
         .map(|it| format!("({},{},{},{})", it.id, text(&it.email), text(&it.name), it.created_at));
     let of_settings =
         SETTINGS.into_iter().map(|(name, value)| format!("({},{})", text(name), text(value)));
