@@ -164,6 +164,16 @@ impl Worker {
         &self.base
     }
 
+    /// Waits for a line that contains `text`, among those already said and those to come.
+    ///
+    /// # Errors
+    ///
+    /// Where none comes in time; with what was said instead.
+    pub fn wait_for(&self, text: &str) -> Result<()> {
+        let found = self.process.wait_for(PATIENCE, |line| line.contains(text).then_some(()));
+        found.with_context(|| format!("{text:?} was not said"))
+    }
+
     /// Everything that wrangler and the Worker have said so far.
     #[must_use]
     pub fn said(&self) -> String {

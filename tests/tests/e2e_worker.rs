@@ -4,18 +4,21 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use http::StatusCode;
 use larder_demo::seed;
 use larder_tests::e2e::{Target, run_trials, trials};
+use larder_tests::http_client::HttpClient;
 use larder_tests::wrangler::{Worker, Wrangler};
+use libtest_mimic::Trial;
 use tempfile::NamedTempFile;
+use tokio::runtime::Runtime;
 
 /// On this machine workerd serves all requests with one isolate.
 const WORKER: Target =
     Target { name: "worker", store: "durable and kv", one_process: true, metrics: true };
 
 fn start() -> Result<Worker> {
-    let wrangler = Wrangler::new("demo-worker")?;
-    wrangler.build()?;
+    let wrangler = built()?;
     wrangler.command(["d1", "migrations", "apply", "DATABASE"])?;
     let mut sql = NamedTempFile::with_suffix(".sql")?;
     for statement in seed::statements(seed::PRODUCTS) {
@@ -25,6 +28,28 @@ fn start() -> Result<Worker> {
     wrangler.dev()
 }
 
+fn built() -> Result<Wrangler> {
+    let wrangler = Wrangler::new("demo-worker")?;
+    wrangler.build()?;
+    Ok(wrangler)
+}
+
+/// A deployment whose migrations were forgotten.
+async fn a_database_without_tables_is_told_and_logged() -> Result<()> {
+    let worker = built()?.dev()?;
+    let shop = HttpClient::new(worker.base());
+    shop.get("/healthz").await?.expect_status(StatusCode::OK)?;
+    for path in ["/readyz", "/api/v1/products", "/api/v1/users/1", "/api/v1/config"] {
+        shop.get(path).await?.problem(StatusCode::SERVICE_UNAVAILABLE, &[])?;
+    }
+    worker.wait_for("the database failed at ready: no such table: settings")
+}
+
 fn main() -> ExitCode {
-    run_trials(trials(WORKER, start))
+    let mut all = trials(WORKER, start);
+    all.push(Trial::test("worker_without_tables::is_told_and_logged", || {
+        let test = a_database_without_tables_is_told_and_logged();
+        Runtime::new()?.block_on(test).map_err(|error| format!("{error:#}").into())
+    }));
+    run_trials(all)
 }
