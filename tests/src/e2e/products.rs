@@ -28,6 +28,7 @@ pub(super) const CASES: &[Case] = cases!["products":
     a_head_has_the_headers_of_a_get_and_no_body,
     an_answer_to_credentials_is_not_shared,
     a_stampede_on_a_cold_page_is_one_load [Need::OneProcess],
+    the_first_client_leaves_and_the_others_are_answered [Need::OneProcess],
     an_unknown_product_is_a_problem,
     an_unknown_product_is_looked_up_once [Need::OneProcess],
     a_bad_id_is_named,
@@ -230,6 +231,33 @@ async fn a_stampede_on_a_cold_page_is_one_load(shop: Shop) -> Result<()> {
     let calls = after.database_calls()? - before.database_calls()?;
     same("calls of the database", calls, 1)?;
     hit(&shop, path).await?;
+    Ok(())
+}
+
+async fn the_first_client_leaves_and_the_others_are_answered(shop: Shop) -> Result<()> {
+    for page in 78..82 {
+        let path = format!("/api/v1/products?page={page}&limit=100");
+        let before = shop.stats().await?;
+        let first = {
+            let (shop, path) = (shop.clone(), path.clone());
+            tokio::spawn(async move { shop.get(&path).await })
+        };
+        // Until it is under way, or all there is to it is over.
+        while !first.is_finished()
+            && shop.stats().await?.of_cache("products", "loads")?
+                == before.of_cache("products", "loads")?
+        {}
+        let others = (0..50).map(|_| shop.get(&path));
+        // Closes its connection.
+        first.abort();
+        for answer in try_join_all(others).await? {
+            answer.json()?;
+        }
+        let after = shop.stats().await?;
+        // Natively the first client's load ends with it, and another takes over.
+        let loads = after.of_cache("products", "loads")? - before.of_cache("products", "loads")?;
+        ensure!(loads <= 2, "{path} was loaded {loads} times");
+    }
     Ok(())
 }
 
