@@ -7,7 +7,7 @@ use larder_core::StoreError;
 
 use crate::backoff::Backoff;
 use crate::breaker::BreakerPolicy;
-use crate::config::{Config, DEFAULT_PORT, Endpoint, Secret, problem};
+use crate::config::{Config, DEFAULT_PORT, Endpoint, LONGEST, Secret, problem};
 use crate::events::{ConnectionEvent, Listener};
 use crate::store::RedisStore;
 use crate::url;
@@ -168,7 +168,7 @@ impl RedisStoreBuilder {
     /// Sets how long one call may take: waiting for a connection, all retries and the many-forms'
     /// every chunk included.
     pub fn command_timeout(mut self, timeout: Duration) -> Self {
-        self.config.command_timeout = timeout;
+        self.config.command_timeout = timeout.min(LONGEST);
         self
     }
 
@@ -203,7 +203,7 @@ impl RedisStoreBuilder {
     /// or when a connection stands again, one call is let through as a probe; its success closes
     /// the breaker.
     pub fn circuit_breaker(mut self, failures: u32, open_for: Duration) -> Self {
-        self.config.breaker = Some(BreakerPolicy { failures, open_for });
+        self.config.breaker = Some(BreakerPolicy { failures, open_for: open_for.min(LONGEST) });
         self
     }
 

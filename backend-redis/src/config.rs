@@ -48,6 +48,10 @@ pub(crate) struct Target {
     pub(crate) database: u32,
 }
 
+/// Nobody waits or keeps a cache for a century, and neither an `Instant` nor Redis' expiries can
+/// be moved on by [`Duration::MAX`].
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// Redis' own port.
 pub(crate) const DEFAULT_PORT: u16 = 6379;
 

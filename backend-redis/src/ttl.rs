@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use redis::Cmd;
 
-/// Redis refuses expiries whose milliseconds overflow; nobody keeps a cache for a century.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+use crate::config::LONGEST;
 
 /// The command that sets `key` for `ttl`: `SETEX` for whole seconds, as Node services on the same
 /// Redis write them, otherwise `PSETEX`, rounded up and at least one millisecond.

@@ -63,6 +63,25 @@ async fn a_call_is_tried_again_at_most_three_times() {
 }
 
 #[tokio::test]
+async fn no_limit_is_too_long() {
+    let server = FakeServer::start(empty).await;
+    let store = RedisStore::builder()
+        .url(server.url())
+        .connect_timeout(Duration::MAX)
+        .command_timeout(Duration::MAX)
+        .circuit_breaker(1, Duration::MAX)
+        .max_retries(0)
+        .connect()
+        .await
+        .unwrap();
+    assert_eq!(store.get("a").await.unwrap(), None);
+    server.follow(hangs_up);
+    store.get("a").await.unwrap_err();
+    assert_eq!(store.breaker_state(), BreakerState::Open);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_call_succeeds_when_a_retry_does() {
     let server = FakeServer::start(hangs_up).await;
     let store = brisk(&server).connect().await.unwrap();

@@ -13,6 +13,20 @@ use crate::time::Timestamp;
 use crate::wire::{self, HEADER_BYTES, Header};
 
 /// How an entry looks inside the store.
+///
+/// ```
+/// use larder_core::{Cache, Layout, MemoryStore, Store};
+/// # #[derive(serde::Serialize)]
+/// # struct User { id: u64, name: &'static str }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+/// // On a Redis store, what a Node.js service reads under `app:user:42`.
+/// let store = MemoryStore::new();
+/// let cache = Cache::builder(store.clone()).namespace("app").layout(Layout::Plain).build()?;
+/// cache.put("user:42", &User { id: 42, name: "Zoë" }).await?;
+/// assert_eq!(store.get("app:user:42").await?.unwrap(), r#"{"id":42,"name":"Zoë"}"#);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Layout {
@@ -174,8 +188,8 @@ impl Layout {
         match self {
             Self::Framed(_) => ttl,
             Self::Plain => {
-                let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
-                Duration::from_secs(seconds.max(1))
+                let begun = u64::from(ttl.subsec_nanos() > 0);
+                Duration::from_secs(ttl.as_secs().saturating_add(begun).max(1))
             }
         }
     }
@@ -354,5 +368,7 @@ mod tests {
     fn plain_rounds_lives_up_to_seconds() {
         let rounded = |millis| Layout::Plain.store_ttl(Duration::from_millis(millis)).as_millis();
         assert_eq!([1, 999, 1_000, 1_001].map(rounded), [1_000, 1_000, 1_000, 2_000]);
+        let endless = Layout::Plain.store_ttl(Duration::MAX);
+        assert_eq!(endless, Duration::from_secs(u64::MAX));
     }
 }

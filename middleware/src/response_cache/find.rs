@@ -165,6 +165,6 @@ fn lead(shared: &Shared, key: &str) -> Result<Box<Leader<Stored>>, Error> {
 
 fn entry<'a>(shared: &'a Shared, key: &'a str) -> Entry<'a, &'a str> {
     // Core waits for a leader a quarter longer than a load may take.
-    let wait = shared.settings.max_wait * 4 / 5;
+    let wait = shared.settings.max_wait / 5 * 4;
     shared.settings.cache.entry(key).load_timeout(wait.max(Duration::from_millis(1)))
 }

@@ -6,6 +6,7 @@ use futures::FutureExt;
 use futures::future::join_all;
 use http_body_util::BodyExt;
 use larder_core::{Cache, MemoryStore, Runtime, VirtualRuntime, millis, seconds};
+use larder_http::ResponseCache;
 
 use super::bodies::streamed;
 use super::origin::{Answer, Origin, World, get, read, text, with};
@@ -147,6 +148,26 @@ fn when_a_client_goes_away_in_the_middle_of_the_body_the_next_takes_over() {
         let (seen, ()) = futures::join!(others, drop_first);
         assert!(seen.iter().all(|seen| seen.text() == "abc"));
         assert_eq!(world.origin.calls(), 2);
+    });
+}
+
+#[test]
+fn a_wait_may_be_without_end() {
+    let runtime = VirtualRuntime::seeded(1);
+    let clock = runtime.clone();
+    let origin = Origin::with_future(move |_| {
+        let sleep = clock.sleep(seconds(30));
+        async move {
+            sleep.await;
+            text("a")
+        }
+    });
+    let cache = Cache::builder(MemoryStore::builder().on(runtime.clone()));
+    let endless = |layer: ResponseCache| layer.max_wait(Duration::MAX);
+    World::on(&runtime, cache, origin, endless).run(async |world| {
+        let seen = join_all((0..10).map(|_| world.get("/"))).await;
+        assert!(seen.iter().all(|seen| seen.text() == "a"));
+        assert_eq!(world.origin.calls(), 1);
     });
 }
 
