@@ -1,5 +1,7 @@
 //! What requests bring, checked; what is wrong with it is named.
 
+use std::error::Error as _;
+
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -127,6 +129,11 @@ fn unreadable(rejection: &JsonRejection) -> Problem {
             StatusCode::UNPROCESSABLE_ENTITY,
             vec![FieldError::new("body", "must be a JSON object")],
         ),
+        JsonRejection::JsonSyntaxError(error) => {
+            let said = error.source().map(ToString::to_string).unwrap_or_default();
+            let error = FieldError::new("body", format!("is not JSON: {said}"));
+            Problem::fields(rejection.status(), vec![error])
+        }
         _ => Problem::new(rejection.status(), rejection.body_text()),
     }
 }
