@@ -1,7 +1,7 @@
 //! Larder beside its peers, as a table: `cargo xtask bench`, or `cargo run --release -p
 //! larder-bench` where redis-server and wrk are installed.
 //!
-//! - [`memory`], [`redis_reads`], [`loads`], [`http`]: what is compared.
+//! - [`memory`], [`redis_reads`], [`loads`], [`http`], [`workers`]: what is compared.
 //! - [`rounds`]: how; [`table`]: how it is printed; [`servers`]: the programs beside this one.
 
 mod http;
@@ -11,6 +11,7 @@ mod redis_reads;
 mod rounds;
 mod servers;
 mod table;
+mod workers;
 
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -45,6 +46,9 @@ enum Task {
         #[arg(long)]
         redis: Option<String>,
     },
+    /// Compare two Workers that are running: `cargo xtask worker bench` starts them
+    #[command(hide = true)]
+    Workers { ours: String, peer: String },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,8 +101,13 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    if let Some(Task::Serve { front, redis }) = &arguments.task {
-        return http::serve(*front, redis.as_deref());
+    match &arguments.task {
+        Some(Task::Serve { front, redis }) => return http::serve(*front, redis.as_deref()),
+        Some(Task::Workers { ours, peer }) => {
+            println!("{HEAD}\n{}", workers::compare(ours, peer)?);
+            return Ok(());
+        }
+        None => {}
     }
     let effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
     let wanted = |comparison| arguments.only.is_empty() || arguments.only.contains(&comparison);

@@ -129,10 +129,10 @@ pub(crate) fn run_until_ctrl_c(command: &mut Command, mut meanwhile: impl FnMut(
 }
 
 /// A program and all that it starts, which end with their owner.
-struct Group(Child);
+pub(crate) struct Group(Child);
 
 impl Group {
-    fn start(command: &mut Command) -> Result<Self> {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let child = command.stdin(Stdio::null()).process_group(0).spawn();
         Ok(Self(child.with_context(|| format!("cannot start `{}`", shown(command)))?))
     }

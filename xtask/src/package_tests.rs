@@ -25,8 +25,15 @@ use crate::{
 /// The tests of all parts together: what can be started, they start.
 const TESTS: &str = "larder-tests";
 
-/// Packages for wasm32: one is a test, the others are tested end to end by `larder-tests`.
-const ON_WASM: [&str; 3] = ["larder-tests-worker", "larder-demo-worker", browser::page::PACKAGE];
+/// Packages for wasm32: one is a test, two are measured, the others are tested end to end by
+/// `larder-tests`.
+const ON_WASM: [&str; 5] = [
+    "larder-tests-worker",
+    "larder-bench-bare",
+    "larder-bench-larder",
+    "larder-demo-worker",
+    browser::page::PACKAGE,
+];
 
 /// The packages that have tests: each is a suite.
 pub(crate) fn packages(workspace: &Workspace) -> Vec<&str> {
@@ -70,6 +77,7 @@ pub(crate) fn run(workspace: &Workspace, packages: &[&str], everything: bool) ->
         let build = exec::run(workspace.cargo().args(["build", "--package", "larder-demo-server"]));
         tally.check("the demo server", build);
         tally.check("the test Worker", worker::build_for_tests(workspace, worker::TESTS));
+        tally.check("the demo's Worker", worker::build_for_tests(workspace, worker::DEMO));
         tally.check("the page", browser::page::build(workspace).map(drop));
     }
     let records = Records::none(workspace);

@@ -16,7 +16,7 @@ use crate::{
 const LIBRARIES: [&str; 5] = ["larder", "larder-core", "larder-http", "larder-redis", "larder-kv"];
 
 /// What is built for wasm32, and with which features.
-const ON_WASM: [(&str, &[&str]); 11] = [
+const ON_WASM: [(&str, &[&str]); 13] = [
     ("larder-core", &["--no-default-features"]),
     ("larder-core", &["--no-default-features", "--features", "memory,msgpack,browser"]),
     ("larder-core", &["--all-features"]),
@@ -26,6 +26,8 @@ const ON_WASM: [(&str, &[&str]); 11] = [
     ("larder-kv", &["--all-features"]),
     ("larder-tests-worker", &[]),
     ("larder-demo-worker", &[]),
+    ("larder-bench-bare", &[]),
+    ("larder-bench-larder", &[]),
     (browser::page::PACKAGE, &[]),
     ("larder", &["--no-default-features", "--features", "memory,msgpack,browser,http"]),
 ];

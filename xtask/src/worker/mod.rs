@@ -1,6 +1,7 @@
 //! The Workers of this repository: the demo, and one that tests run. `worker-build` makes them of
 //! Rust, `wrangler` runs and uploads them; the demo's packages of npm serve all of them.
 
+mod bench;
 mod dev;
 mod upload;
 
@@ -40,6 +41,8 @@ pub(crate) enum Task {
         #[arg(long, default_value_t = 8787)]
         port: u16,
     },
+    /// Weigh and time a response cache in workerd beside a Worker without Larder
+    Bench,
 }
 
 #[derive(Args)]
@@ -63,6 +66,10 @@ pub(crate) fn run(workspace: &Workspace, task: Task) -> Result<()> {
         Task::Dev { port } => {
             set_up(workspace)?;
             dev::run(workspace, port)
+        }
+        Task::Bench => {
+            set_up(workspace)?;
+            bench::run(workspace)
         }
     }
 }
