@@ -9,6 +9,7 @@
 //! - [`Store`] and [`Capabilities`], the port that backends implement; [`MemoryStore`] is one.
 //! - [`Runtime`], the port for time and background work.
 //! - [`Layout`] and [`Codec`](codec::Codec), how an entry looks inside the store.
+//! - [`rate_limit`]: how much of something a key may have.
 //! - [`Error`] and [`StoreError`], what can go wrong.
 //!
 //! ```
@@ -38,6 +39,7 @@ mod lease;
 #[cfg(feature = "memory")]
 mod memory;
 mod meter;
+pub mod rate_limit;
 mod runtime;
 mod store;
 mod time;
@@ -55,6 +57,7 @@ pub use lease::{LeaseToken, Leases};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use meter::CacheStats;
+pub use rate_limit::Quota;
 pub use runtime::*;
 pub use store::{Capabilities, Consistency, Cursor, PutEntry, ScanPage, Store};
 pub use time::{Timestamp, days, hours, millis, minutes, seconds};

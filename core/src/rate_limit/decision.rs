@@ -1,0 +1,237 @@
+//! The answer to a check.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::quota::Quota;
+use super::rule::Verdict;
+
+/// Why a request is allowed or refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It is within every quota.
+    WithinQuotas,
+    /// It is beyond a quota, see [`Decision::refused_by`].
+    OverQuota,
+    /// Its key is blocked for a time.
+    Blocked,
+}
+
+/// The answer to a check: whether the request is allowed, and what its quotas say.
+///
+/// Of several quotas one binds: of those that refuse the one with the longest wait, else the one
+/// with the least left. [`limit`](Self::limit), [`remaining`](Self::remaining),
+/// [`reset`](Self::reset) and [`policy`](Self::policy) are those of the quota that binds, and fit
+/// together; [`quotas`](Self::quotas) has them all.
+///
+/// ```
+/// use larder_core::rate_limit::{Decision, rule::Verdict};
+/// use larder_core::{Quota, seconds};
+///
+/// let quotas = [Quota::per_second(10), Quota::per_minute(100)];
+/// let decision = Decision::of(&quotas, 1, |quota| match quota.name() {
+///     "second" => Verdict::allowed(10, 9, seconds(1)),
+///     _ => Verdict::refused(100, 0, seconds(30), Some(seconds(30))),
+/// });
+/// assert!(!decision.is_allowed());
+/// assert_eq!(decision.refused_by(), Some("minute"));
+/// assert_eq!(decision.retry_after(), Some(seconds(30)));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    allowed: bool,
+    reason: Reason,
+    taken: u64,
+    lease: Option<u64>,
+    retry_after: Option<Duration>,
+    /// One quota is the common case, and costs no allocation.
+    binding: Option<QuotaReport>,
+    others: Vec<QuotaReport>,
+}
+
+/// What one quota says in a [`Decision`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QuotaReport {
+    /// The quota's name.
+    pub policy: Cow<'static, str>,
+    /// Its window.
+    pub window: Duration,
+    /// What it says. Where another quota refused the request: what is left without it.
+    pub verdict: Verdict,
+}
+
+impl QuotaReport {
+    /// The more it binds, the greater it is.
+    fn weight(&self) -> impl Ord + use<> {
+        let Verdict { allowed, remaining, reset, retry_after, .. } = self.verdict;
+        let never = !allowed && retry_after.is_none();
+        (!allowed, never, retry_after, std::cmp::Reverse(remaining), reset)
+    }
+}
+
+impl Decision {
+    /// The decision on a request that costs `cost`, from what each of `quotas` says.
+    #[must_use]
+    pub fn of<'q>(
+        quotas: impl IntoIterator<Item = &'q Quota>,
+        cost: u64,
+        mut verdict: impl FnMut(&Quota) -> Verdict,
+    ) -> Self {
+        let mut decision = Self {
+            allowed: true,
+            reason: Reason::WithinQuotas,
+            taken: 0,
+            lease: None,
+            retry_after: None,
+            binding: None,
+            others: Vec::new(),
+        };
+        for quota in quotas {
+            let (policy, window) = (quota.shared_name(), quota.window());
+            decision.add(QuotaReport { policy, window, verdict: verdict(quota) });
+        }
+        if let Some(refusal) = decision.binding.as_ref().filter(|it| !it.verdict.allowed) {
+            decision.retry_after = refusal.verdict.retry_after;
+            (decision.allowed, decision.reason) = (false, Reason::OverQuota);
+        } else {
+            decision.taken = cost;
+        }
+        decision
+    }
+
+    /// The refusal of a key that is blocked for `time` yet.
+    #[must_use]
+    pub fn blocked(time: Duration) -> Self {
+        Self {
+            allowed: false,
+            reason: Reason::Blocked,
+            retry_after: Some(time),
+            ..Self::of([], 0, |_| Verdict::allowed(0, 0, Duration::ZERO))
+        }
+    }
+
+    /// Says that it holds the lease of this number.
+    #[must_use]
+    pub fn holding(mut self, lease: u64) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    fn add(&mut self, report: QuotaReport) {
+        match &mut self.binding {
+            None => self.binding = Some(report),
+            Some(binding) if report.weight() > binding.weight() => {
+                self.others.push(std::mem::replace(binding, report));
+            }
+            Some(_) => self.others.push(report),
+        }
+    }
+
+    /// Whether the request may go on.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        self.allowed
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// How much there can be at once of the quota that binds. `None` where no quota was asked.
+    #[must_use]
+    pub fn limit(&self) -> Option<u64> {
+        self.binding.as_ref().map(|it| it.verdict.limit)
+    }
+
+    /// How much of it is left.
+    #[must_use]
+    pub fn remaining(&self) -> Option<u64> {
+        self.binding.as_ref().map(|it| it.verdict.remaining)
+    }
+
+    /// After how long all of it is there again, if nothing else is taken.
+    #[must_use]
+    pub fn reset(&self) -> Option<Duration> {
+        self.binding.as_ref().map(|it| it.verdict.reset)
+    }
+
+    /// After how long, and not before, the same request will be allowed, if nothing else is taken
+    /// or given back. `None` where it is allowed, and where no wait will help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The name of the quota that binds.
+    #[must_use]
+    pub fn policy(&self) -> Option<&str> {
+        self.binding.as_ref().map(|it| &*it.policy)
+    }
+
+    /// The name of the quota that refused the request; of several, the one with the longest wait.
+    #[must_use]
+    pub fn refused_by(&self) -> Option<&str> {
+        self.policy().filter(|_| self.reason == Reason::OverQuota)
+    }
+
+    /// What each quota says; first the one that binds.
+    pub fn quotas(&self) -> impl Iterator<Item = &QuotaReport> {
+        self.binding.iter().chain(&self.others)
+    }
+
+    /// How much was counted against every quota: the cost, or nothing where it was refused or only
+    /// peeked at.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// The number of the lease that the request holds, if one of its quotas counts leases.
+    #[must_use]
+    pub fn lease(&self) -> Option<u64> {
+        self.lease
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::test;
+    use crate::time::seconds;
+
+    fn decide(verdicts: &[Verdict]) -> Decision {
+        let names = ["a", "b", "c"];
+        let quotas: Vec<Quota> = names
+            .iter()
+            .take(verdicts.len())
+            .map(|name| Quota::per_second(1).named(*name))
+            .collect();
+        Decision::of(&quotas, 2, |quota| {
+            verdicts[names.iter().position(|name| *name == quota.name()).unwrap()]
+        })
+    }
+
+    #[test]
+    fn of_quotas_that_allow_the_one_with_the_least_left_binds() {
+        let allowed = |left, reset| Verdict::allowed(9, left, seconds(reset));
+        let decision = decide(&[allowed(5, 1), allowed(3, 1), allowed(3, 2)]);
+        assert_eq!((decision.policy(), decision.remaining()), (Some("c"), Some(3)));
+        assert_eq!((decision.taken(), decision.refused_by()), (2, None));
+        assert_eq!(decision.quotas().count(), 3);
+    }
+
+    #[test]
+    fn of_quotas_that_refuse_the_one_with_the_longest_wait_binds() {
+        let refused = |wait| Verdict::refused(9, 1, seconds(9), wait);
+        let short = refused(Some(seconds(1)));
+        let decision = decide(&[Verdict::allowed(9, 0, seconds(9)), short, refused(None)]);
+        assert_eq!((decision.refused_by(), decision.retry_after()), (Some("c"), None));
+        let decision = decide(&[refused(Some(seconds(2))), short]);
+        assert_eq!((decision.refused_by(), decision.retry_after()), (Some("a"), Some(seconds(2))));
+        assert_eq!(decision.taken(), 0);
+    }
+}

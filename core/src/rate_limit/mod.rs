@@ -1,0 +1,15 @@
+//! Rate limits: how much of something a key may have, and who keeps count.
+//!
+//! - [`Quota`] says how much, in which time, and by which [`Rule`].
+//! - [`Check`] asks for some of it, and a [`Decision`] answers.
+//! - [`rule`] decides for one quota and [`KeyState`] for all quotas of a key, both without I/O:
+//!   every exact store runs them or equals them.
+
+mod decision;
+mod key_state;
+mod quota;
+pub mod rule;
+
+pub use decision::{Decision, QuotaReport, Reason};
+pub use key_state::{Check, KeyState};
+pub use quota::{Quota, Rule};

@@ -1,0 +1,222 @@
+//! How much is allowed, in which time, by which rule.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::time::{days, hours, millis, minutes, seconds};
+
+/// How requests are counted against a [`Quota`].
+///
+/// `docs/decisions/0011-what-each-rule-promises.md` compares them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rule {
+    /// A window begins with the first request and is followed by the next one's. Exact within each
+    /// of its windows; around the end of one, a client can be allowed twice the limit in the
+    /// length of a window.
+    FixedWindow,
+    /// Two fixed windows, of which the earlier one counts for the part of it that is not yet a
+    /// window ago, as if its requests had been spread evenly. Less than twice the limit in any
+    /// window, and close to the limit in all but those that a client contrives.
+    SlidingWindow,
+    /// The generic cell rate algorithm, which is a token bucket without tokens: `burst` at once,
+    /// then at the rate of `limit` a window. Exact: never more than the burst and what the rate
+    /// gives, in any stretch of time.
+    Gcra,
+    /// Leases: at most `limit` at the same time, each until it is released or its time is over.
+    /// Exact.
+    Concurrency,
+}
+
+/// How much of something a key may have: requests, bytes, whatever a cost counts.
+///
+/// A window has at least a millisecond; a shorter one is taken for that. A limit of zero allows
+/// nothing.
+///
+/// ```
+/// use larder_core::{Quota, minutes, seconds};
+///
+/// let reference = Quota::per_minute(100);
+/// let strict = Quota::new(5, minutes(15)).sliding_window().named("sign-in");
+/// let smooth = Quota::per_second(10).burst(50);
+/// let parallel = Quota::concurrent(4, seconds(30));
+/// assert_eq!((smooth.limit(), smooth.capacity()), (10, 50));
+/// # let _ = (reference, strict, parallel);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Quota {
+    name: Cow<'static, str>,
+    rule: Rule,
+    limit: u64,
+    burst: u64,
+    window: Duration,
+}
+
+impl Quota {
+    /// `limit` in every `window`, by [`Rule::FixedWindow`] unless told otherwise.
+    ///
+    /// Its name is that of its window: `minute`, `90s`.
+    ///
+    /// ```
+    /// # use larder_core::{Quota, seconds};
+    /// assert_eq!(Quota::new(20, seconds(10)).name(), "10s");
+    /// ```
+    #[must_use]
+    pub fn new(limit: u64, window: Duration) -> Self {
+        let window = window.max(millis(1));
+        Self { name: name_of(window), rule: Rule::FixedWindow, limit, burst: limit, window }
+    }
+
+    /// `limit` a second.
+    #[must_use]
+    pub fn per_second(limit: u64) -> Self {
+        Self::new(limit, seconds(1))
+    }
+
+    /// `limit` a minute.
+    #[must_use]
+    pub fn per_minute(limit: u64) -> Self {
+        Self::new(limit, minutes(1))
+    }
+
+    /// `limit` an hour.
+    #[must_use]
+    pub fn per_hour(limit: u64) -> Self {
+        Self::new(limit, hours(1))
+    }
+
+    /// `limit` in 24 hours.
+    #[must_use]
+    pub fn per_day(limit: u64) -> Self {
+        Self::new(limit, days(1))
+    }
+
+    /// At most `limit` at the same time, by [`Rule::Concurrency`]: each holds a lease until it is
+    /// released, at most for `life`. Its name is `concurrent`.
+    ///
+    /// ```
+    /// # use larder_core::{Quota, rate_limit::Rule, seconds};
+    /// assert_eq!(Quota::concurrent(4, seconds(30)).rule(), Rule::Concurrency);
+    /// ```
+    #[must_use]
+    pub fn concurrent(limit: u64, life: Duration) -> Self {
+        let name = Cow::Borrowed("concurrent");
+        Self { name, rule: Rule::Concurrency, ..Self::new(limit, life) }
+    }
+
+    /// Counts by [`Rule::SlidingWindow`].
+    #[must_use]
+    pub fn sliding_window(mut self) -> Self {
+        self.rule = Rule::SlidingWindow;
+        self
+    }
+
+    /// Counts by [`Rule::Gcra`], with the limit as its burst.
+    #[must_use]
+    pub fn gcra(self) -> Self {
+        let limit = self.limit;
+        self.burst(limit)
+    }
+
+    /// Counts by [`Rule::Gcra`]: up to `burst` at once, which comes back at the rate of the limit.
+    ///
+    /// As a token bucket: one of `burst` tokens, refilled with `limit` a window.
+    #[must_use]
+    pub fn burst(mut self, burst: u64) -> Self {
+        self.rule = Rule::Gcra;
+        self.burst = burst;
+        self
+    }
+
+    /// Names it, for headers and figures, and for the store: counts stand under this name, so that
+    /// they outlast a change of the limit. The quotas of one limiter have different names.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it is counted.
+    #[must_use]
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// How much a window brings.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// How much there can be at once: the burst where the rule is [`Rule::Gcra`], else the limit.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        match self.rule {
+            // Without a rate nothing would ever come back.
+            Rule::Gcra if self.limit == 0 => 0,
+            Rule::Gcra => self.burst,
+            _ => self.limit,
+        }
+    }
+
+    /// The window; the life of a lease where the rule is [`Rule::Concurrency`].
+    #[must_use]
+    pub fn window(&self) -> Duration {
+        self.window
+    }
+
+    pub(super) fn shared_name(&self) -> Cow<'static, str> {
+        self.name.clone()
+    }
+
+    pub(super) fn window_micros(&self) -> u64 {
+        u64::try_from(self.window.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+fn name_of(window: Duration) -> Cow<'static, str> {
+    const NAMES: [(Duration, &str); 4] =
+        [(seconds(1), "second"), (minutes(1), "minute"), (hours(1), "hour"), (days(1), "day")];
+    if let Some((_, name)) = NAMES.iter().find(|(length, _)| *length == window) {
+        return Cow::Borrowed(name);
+    }
+    let micros = window.as_micros();
+    match (micros.is_multiple_of(1_000_000), micros.is_multiple_of(1_000)) {
+        (true, _) => format!("{}s", micros / 1_000_000).into(),
+        (_, true) => format!("{}ms", micros / 1_000).into(),
+        _ => format!("{micros}us").into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::test;
+
+    #[test]
+    fn a_quota_is_named_after_its_window() {
+        for (window, name) in [
+            (seconds(60), "minute"),
+            (minutes(90), "5400s"),
+            (millis(1_500), "1500ms"),
+            (Duration::from_micros(1_001), "1001us"),
+            (Duration::ZERO, "1ms"),
+        ] {
+            assert_eq!(Quota::new(1, window).name(), name);
+        }
+    }
+
+    #[test]
+    fn only_gcra_has_a_burst_of_its_own() {
+        assert_eq!(Quota::per_second(10).burst(50).capacity(), 50);
+        assert_eq!(Quota::per_second(10).gcra().capacity(), 10);
+        assert_eq!(Quota::per_second(10).burst(50).sliding_window().capacity(), 10);
+        assert_eq!(Quota::per_second(0).burst(50).capacity(), 0);
+    }
+}

@@ -1,0 +1,237 @@
+//! The rules, as functions `(state, now, cost, quota) -> (verdict, state)`.
+//!
+//! All arithmetic is on whole microseconds and whole units, so that nothing drifts. A request that
+//! is refused changes nothing. A state that a quota of another size left is taken as it is, within
+//! what the quota at hand can owe.
+//!
+//! A clock that goes back is one that stood still: it lets nothing more through, and makes nobody
+//! wait longer than a key without a history could have to.
+//!
+//! ```
+//! use larder_core::rate_limit::rule::{self, Request};
+//! use larder_core::{Quota, Timestamp, seconds};
+//!
+//! let quota = Quota::per_minute(2);
+//! let now = Timestamp::from_millis(0);
+//! let (first, state) = rule::check(None, now, Request::costing(1), &quota);
+//! assert!(first.allowed);
+//! let (second, state) = rule::check(state.as_ref(), now, Request::costing(1), &quota);
+//! assert_eq!(second.remaining, 0);
+//! let later = now + seconds(20);
+//! let (third, _) = rule::check(state.as_ref(), later, Request::costing(1), &quota);
+//! assert_eq!(third.retry_after, Some(seconds(40)));
+//! ```
+
+mod concurrency;
+mod fixed_window;
+mod gcra;
+#[cfg(test)]
+mod properties;
+mod sliding_window;
+
+use std::time::Duration;
+
+use super::quota::{Quota, Rule};
+use crate::time::Timestamp;
+
+pub use concurrency::{Concurrency, Lease};
+pub use fixed_window::FixedWindow;
+pub use gcra::Gcra;
+pub use sliding_window::SlidingWindow;
+
+/// What has been counted for one key against one quota; none where nothing counts any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// By [`Rule::FixedWindow`].
+    FixedWindow(FixedWindow),
+    /// By [`Rule::SlidingWindow`].
+    SlidingWindow(SlidingWindow),
+    /// By [`Rule::Gcra`].
+    Gcra(Gcra),
+    /// By [`Rule::Concurrency`].
+    Concurrency(Concurrency),
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Request {
+    /// How much. Zero is always allowed, and takes nothing.
+    pub cost: u64,
+    /// Under which number a concurrency lease is held.
+    pub lease: u64,
+}
+
+impl Request {
+    /// A request that holds no lease of its own.
+    #[must_use]
+    pub const fn costing(cost: u64) -> Self {
+        Self { cost, lease: 0 }
+    }
+
+    /// Numbers the lease.
+    #[must_use]
+    pub const fn lease(mut self, lease: u64) -> Self {
+        self.lease = lease;
+        self
+    }
+}
+
+/// What one quota says to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// Whether the request is within the quota.
+    pub allowed: bool,
+    /// How much there can be at once, see [`Quota::capacity`].
+    pub limit: u64,
+    /// How much is left after this request.
+    pub remaining: u64,
+    /// After how long all of it is there again, if nothing else is taken.
+    pub reset: Duration,
+    /// After how long, and not before, the same request is allowed, if nothing else is taken or
+    /// given back. `None` where it is allowed now, and where it costs more than there can ever be.
+    pub retry_after: Option<Duration>,
+}
+
+/// A verdict put together by a store that decides elsewhere.
+impl Verdict {
+    /// An allowed request.
+    #[must_use]
+    pub const fn allowed(limit: u64, remaining: u64, reset: Duration) -> Self {
+        Self { allowed: true, limit, remaining, reset, retry_after: None }
+    }
+
+    /// A refused request; without `retry_after` it costs more than there can ever be.
+    #[must_use]
+    pub const fn refused(
+        limit: u64,
+        remaining: u64,
+        reset: Duration,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        Self { allowed: false, limit, remaining, reset, retry_after }
+    }
+}
+
+/// One rule's view of a state at a moment: what was over then is gone from it.
+///
+/// Times are microseconds.
+trait Counts: Sized {
+    fn settle(state: Option<&State>, now: u64, quota: &Quota) -> Self;
+
+    /// What is kept; none where it says no more than no state would.
+    fn into_state(self, now: u64, quota: &Quota) -> Option<State>;
+
+    fn remaining(&self, now: u64, quota: &Quota) -> u64;
+
+    /// How long until `cost` is there, which is at most the capacity.
+    fn wait(&self, now: u64, cost: u64, quota: &Quota) -> u64;
+
+    /// How long until everything is there.
+    fn reset(&self, now: u64, quota: &Quota) -> u64;
+
+    /// Takes what is there.
+    fn take(self, now: u64, request: Request, quota: &Quota) -> Self;
+
+    /// Gives back at most what was taken.
+    fn give_back(self, cost: u64, quota: &Quota) -> Self;
+
+    fn verdict(&self, now: u64, cost: u64, quota: &Quota) -> Verdict {
+        let limit = quota.capacity();
+        let remaining = self.remaining(now, quota);
+        let reset = Duration::from_micros(self.reset(now, quota));
+        if cost == 0 || cost <= remaining {
+            return Verdict::allowed(limit, remaining, reset);
+        }
+        let wait = (cost <= limit).then(|| Duration::from_micros(self.wait(now, cost, quota)));
+        Verdict::refused(limit, remaining, reset, wait)
+    }
+}
+
+/// Calls a generic function for the rule of a quota.
+macro_rules! by_rule {
+    ($function:ident of $quota:expr, $($argument:expr),*) => {
+        match $quota.rule() {
+            Rule::FixedWindow => $function::<FixedWindow>($($argument),*),
+            Rule::SlidingWindow => $function::<SlidingWindow>($($argument),*),
+            Rule::Gcra => $function::<gcra::Level>($($argument),*),
+            Rule::Concurrency => $function::<Concurrency>($($argument),*),
+        }
+    };
+}
+
+/// Allows `request` and takes its cost, or refuses it and takes nothing.
+///
+/// The second part is the new state; after a refusal, what is left of the old one at `now`.
+#[must_use]
+pub fn check(
+    state: Option<&State>,
+    now: Timestamp,
+    request: Request,
+    quota: &Quota,
+) -> (Verdict, Option<State>) {
+    fn by<R: Counts>(
+        state: Option<&State>,
+        now: u64,
+        request: Request,
+        quota: &Quota,
+    ) -> (Verdict, Option<State>) {
+        let mut counts = R::settle(state, now, quota);
+        let mut verdict = counts.verdict(now, request.cost, quota);
+        if verdict.allowed && request.cost > 0 {
+            counts = counts.take(now, request, quota);
+            verdict.remaining = counts.remaining(now, quota);
+            verdict.reset = Duration::from_micros(counts.reset(now, quota));
+        }
+        (verdict, counts.into_state(now, quota))
+    }
+    by_rule!(by of quota, state, now.as_micros(), request, quota)
+}
+
+/// What [`check`] would say, with what remains and the reset as they are without the request.
+#[must_use]
+pub fn peek(state: Option<&State>, now: Timestamp, cost: u64, quota: &Quota) -> Verdict {
+    fn by<R: Counts>(state: Option<&State>, now: u64, cost: u64, quota: &Quota) -> Verdict {
+        R::settle(state, now, quota).verdict(now, cost, quota)
+    }
+    by_rule!(by of quota, state, now.as_micros(), cost, quota)
+}
+
+/// Gives back `cost`, and no more than what counts at `now`. Leases are not given back by cost, see
+/// [`release`].
+#[must_use]
+pub fn refund(state: Option<&State>, now: Timestamp, cost: u64, quota: &Quota) -> Option<State> {
+    fn by<R: Counts>(state: Option<&State>, now: u64, cost: u64, quota: &Quota) -> Option<State> {
+        R::settle(state, now, quota).give_back(cost, quota).into_state(now, quota)
+    }
+    by_rule!(by of quota, state, now.as_micros(), cost, quota)
+}
+
+/// Ends the lease of that number, if `quota` counts leases and it is held.
+#[must_use]
+pub fn release(state: Option<&State>, now: Timestamp, lease: u64, quota: &Quota) -> Option<State> {
+    if quota.rule() != Rule::Concurrency {
+        return state.cloned();
+    }
+    let now = now.as_micros();
+    Concurrency::settle(state, now, quota).without(lease).into_state(now, quota)
+}
+
+/// `a · b / c`, rounded down; at most [`u64::MAX`]. `c` is not zero.
+fn scale(a: u64, b: u64, c: u64) -> u64 {
+    divide(u128::from(a) * u128::from(b), c)
+}
+
+/// Rounded down. Division of 64 bits where it does: that of 128 bits is a call, and slow.
+fn divide(a: u128, b: u64) -> u64 {
+    match u64::try_from(a) {
+        Ok(a) => a / b.max(1),
+        Err(_) => u64::try_from(a / u128::from(b.max(1))).unwrap_or(u64::MAX),
+    }
+}
+
+fn divide_up(a: u128, b: u64) -> u64 {
+    divide(a + u128::from(b.max(1) - 1), b)
+}
