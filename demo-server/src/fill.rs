@@ -36,7 +36,7 @@ pub struct Filling {
 pub enum OpenError {
     /// It cannot be opened, created or written.
     #[error(
-        "the database {} cannot be used: {source}; name a file in a folder that can be written \
+        "the database {} cannot be used; name a file in a folder that can be written \
          (--database)", path.display()
     )]
     Unusable {

@@ -88,6 +88,18 @@ fn a_database_that_cannot_be_made_is_named() {
     assert_eq!(output.status.code(), Some(1));
     let said = said(&output);
     assert!(said.starts_with("error: the database missing/shop.db cannot be used"), "{said}");
+    // By the program and by SQLite, each once.
+    assert_eq!(said.matches("missing/shop.db").count(), 2, "{said}");
+}
+
+#[test]
+fn redis_may_be_behind_tls() {
+    let dir = TempDir::new().unwrap();
+    let arguments = ["--port", "0", "--redis", "rediss://127.0.0.1:1/"];
+    let mut server = Process::start(program(&dir).args(arguments)).unwrap();
+    wait_for_address(&server);
+    server.interrupt().unwrap();
+    assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.said());
 }
 
 #[test]
