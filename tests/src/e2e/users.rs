@@ -248,8 +248,8 @@ async fn a_body_that_is_no_json_object_is_a_problem(shop: Shop) -> Result<()> {
     let json = [("content-type", "application/json")];
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(20_000));
     for (headers, body, status, fields) in [
-        (&json[..], "{\"name\":", StatusCode::BAD_REQUEST, &[][..]),
-        (&json, "", StatusCode::BAD_REQUEST, &[]),
+        (&json[..], "{\"name\":", StatusCode::BAD_REQUEST, &["body"][..]),
+        (&json, "", StatusCode::BAD_REQUEST, &["body"]),
         (&json, "[1]", StatusCode::UNPROCESSABLE_ENTITY, &["body"]),
         (&json, "\"Nobody\"", StatusCode::UNPROCESSABLE_ENTITY, &["body"]),
         (&[], "{\"name\":\"Nobody\"}", StatusCode::UNSUPPORTED_MEDIA_TYPE, &[]),
