@@ -16,6 +16,7 @@
 //! | `redis` | the store on Redis and Valkey, on native targets |
 //! | `kv` | the stores on KV and Durable Objects, and the runtime of a request, on Workers |
 //! | `http` | the tower middleware |
+//! | `axum` | the same, with whole paths in keys inside of nested routers of axum |
 //! | `msgpack` | the MessagePack codec |
 //! | `testing` | a virtual clock |
 //!

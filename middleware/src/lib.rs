@@ -10,6 +10,9 @@
 //!   on Workers.
 //! - `policy` (not public): the rules of RFC 9111 as functions over request and response heads.
 //!
+//! The feature `axum` is for layers *inside* of nested routers of axum, which strip the prefix they
+//! are nested at: with it the keys have the whole path.
+//!
 //! # Metrics
 //!
 //! Through the [`metrics`] facade, bound to the recorder that is installed when the layer is

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderMap;
+#[cfg(feature = "axum")]
+use axum::extract::OriginalUri;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
+use http::{HeaderMap, Uri};
 use larder_core::{Cache, Layout, check_key};
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -60,7 +62,7 @@ impl Keys {
         match &self.scheme {
             Scheme::Resource => push_resource(&mut key, request)?,
             Scheme::UrlHash => {
-                let url = request.uri.path_and_query().map_or("/", |url| url.as_str());
+                let url = whole_uri(request).path_and_query().map_or("/", |url| url.as_str());
                 push_hex(&mut key, &Md5::digest(url));
             }
             Scheme::Own(maker) => key.push_str(&maker(request)?),
@@ -99,8 +101,26 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// The URI with the prefix that axum has stripped from it, where the router is nested.
+fn whole_uri(request: &Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(OriginalUri(whole)) = request.extensions.get()
+        && is_end_of(&request.uri, whole)
+    {
+        return whole;
+    }
+    &request.uri
+}
+
+/// Whether nothing but the beginning of the path is missing. A URI that was written anew, by
+/// whatever the request has passed, stands for itself.
+#[cfg(feature = "axum")]
+fn is_end_of(uri: &Uri, whole: &Uri) -> bool {
+    uri.query() == whole.query() && (uri.path() == "/" || whole.path().ends_with(uri.path()))
+}
+
 fn push_resource(key: &mut String, request: &Parts) -> Option<()> {
-    let uri = &request.uri;
+    let uri = whole_uri(request);
     // HEAD is answered from the response to GET.
     key.push_str("GET:");
     let host = match uri.authority() {
@@ -236,6 +256,24 @@ mod tests {
         );
         let absolute = keys.of(&head("http://h/api/v1/products?page=2&limit=20", &[]));
         assert_eq!(absolute.unwrap(), "http-cache:f8c9627fb9cd589c2934123f80718f0f");
+    }
+
+    #[cfg(feature = "axum")]
+    #[test]
+    fn a_stripped_prefix_counts_and_a_rewritten_uri_stands_for_itself() {
+        let resource = Keys::new(&cache().build().unwrap());
+        let plain = Keys::new(&cache().layout(Layout::Plain).build().unwrap());
+        for (whole, uri, key) in [
+            ("/v1/a?b=1", "/a?b=1", "/v1/a?b=1"),
+            ("/v1", "/", "/v1"),
+            ("/v1/a", "/other", "/other"),
+            ("/v1/a?b=1", "/a?b=2", "/a?b=2"),
+        ] {
+            let mut request = head(uri, &[]);
+            request.extensions.insert(OriginalUri(whole.parse().unwrap()));
+            assert_eq!(resource.of(&request).unwrap(), format!("http-cache:GET:{key}"));
+            assert_eq!(plain.of(&request), plain.of(&head(key, &[])), "{whole}");
+        }
     }
 
     #[test]

@@ -99,7 +99,8 @@
 //! that is too long for the store, or longer than 442 bytes, becomes `http-cache:sha256:<hash>`.
 //!
 //! The path is that of the URI that reaches the layer. axum strips the prefix of a nested router
-//! before it calls the layers *inside* of it: put the layer on the outer router.
+//! before it calls the layers *inside* of it, and two routers would share their keys. Put the layer
+//! on the outer router; or turn on the feature `axum`, with which the path is the whole one.
 //!
 //! Variants by `Vary` stand under `<key>:vary:<hash>`, and under the key the names of the fields.
 //! When the key is removed, its variants can no longer be found.

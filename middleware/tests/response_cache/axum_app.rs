@@ -48,6 +48,27 @@ fn the_layer_goes_onto_routers_routes_and_handlers() {
 }
 
 #[test]
+fn inside_of_nested_routers_the_whole_path_is_the_key() {
+    let runtime = VirtualRuntime::seeded(1);
+    let cache = cache(&runtime);
+    let products = |version: &'static str| {
+        Router::new()
+            .route("/", get(move || async move { version }))
+            .route("/products", get(move || async move { version }))
+            .layer(ResponseCache::new(cache.clone()))
+    };
+    let app: Router = Router::new().nest("/v1", products("1")).nest("/v2", products("2"));
+    for path in ["", "/products", "/products?a=1"] {
+        for version in ["1", "2"] {
+            let uri = format!("/v{version}{path}");
+            assert_eq!(ask(&runtime, &app, &uri), ("MISS".into(), version.into()), "{uri}");
+            assert_eq!(ask(&runtime, &app, &uri), ("HIT".into(), version.into()), "{uri}");
+        }
+    }
+    assert!(runtime.block_on(cache.contains("http-cache:GET:/v2/products?a=1")).unwrap());
+}
+
+#[test]
 fn around_nested_routers_the_whole_path_is_the_key() {
     let products = || Router::new().route("/products", get(|| async { "p" }));
     let runtime = VirtualRuntime::seeded(1);
