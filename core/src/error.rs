@@ -16,6 +16,21 @@ pub type SharedError = Arc<dyn StdError + Send + Sync>;
 /// Why a cache call failed.
 ///
 /// Clones share their cause: everyone who waited for a load is given the same error.
+///
+/// ```
+/// use larder_core::{Cache, Error};
+///
+/// /// After this nobody is shown the old user, or the caller knows that somebody may be.
+/// async fn forget(cache: &Cache, id: u64) -> Result<(), Error> {
+///     match cache.remove(format!("user:{id}")).await {
+///         Ok(_) => Ok(()),
+///         Err(Error::Store(error)) if error.is_retryable() => {
+///             cache.remove(format!("user:{id}")).await.map(drop)
+///         }
+///         Err(error) => Err(error),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -101,6 +116,18 @@ impl Error {
 /// Why a [`Store`](crate::Store) failed.
 ///
 /// It names the store, the operation and what to do, and holds no secrets.
+///
+/// ```
+/// use larder_core::{StoreError, StoreErrorKind};
+///
+/// let detail = "no answer within 1s; is the server overloaded?";
+/// let error = StoreError::new(StoreErrorKind::Timeout, "redis", "get", detail)
+///     .with_source(std::io::Error::from(std::io::ErrorKind::TimedOut));
+/// assert!(error.is_retryable());
+/// assert_eq!(error.kind().as_str(), "timeout");
+/// assert_eq!(error.operation(), "get");
+/// assert_eq!(error.to_string(), "redis get: no answer within 1s; is the server overloaded?");
+/// ```
 #[derive(Debug, Clone)]
 pub struct StoreError {
     kind: StoreErrorKind,

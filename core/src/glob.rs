@@ -49,12 +49,26 @@ impl Glob {
     }
 
     /// A pattern that matches every text which begins with `prefix`.
+    ///
+    /// ```
+    /// use larder_core::Glob;
+    ///
+    /// // What a client sent is no pattern.
+    /// let cart = Glob::prefix("cart:[*]:");
+    /// assert!(cart.matches("cart:[*]:1") && !cart.matches("cart:7:1"));
+    /// ```
     #[must_use]
     pub fn prefix(prefix: &str) -> Self {
         Self::new(escape(prefix) + "*")
     }
 
     /// This pattern for keys that begin with `prefix`, whatever characters that has.
+    ///
+    /// ```
+    /// use larder_core::Glob;
+    ///
+    /// assert_eq!(Glob::new("user:*").within("app:").as_str(), "app:user:*");
+    /// ```
     #[must_use]
     pub fn within(&self, prefix: &str) -> Self {
         Self::new(escape(prefix) + &self.pattern)

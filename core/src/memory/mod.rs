@@ -111,6 +111,17 @@ impl MemoryStore {
     }
 
     /// What the entries weigh, in bytes.
+    ///
+    /// ```
+    /// use larder_core::{MemoryStore, Store, minutes};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), larder_core::StoreError> {
+    /// let store = MemoryStore::new();
+    /// store.put("greeting", "hello".into(), minutes(1)).await?;
+    /// assert_eq!(store.weight_bytes(), 8 + 5 + 64); // the key, the value and what goes with them
+    /// assert_eq!(store.len(), 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
         self.inner.entries.weight()
