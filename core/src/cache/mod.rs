@@ -128,6 +128,50 @@ impl Cache {
         cache
     }
 
+    /// This cache with another time for which an absence is kept, for everything that is called on
+    /// the result.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore, seconds};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// let brief = cache.with_absent_ttl(seconds(5));
+    /// let nobody = |_| async { Ok::<Vec<(u64, String)>, std::io::Error>(Vec::new()) };
+    /// brief.get_or_load_many([7], |id| format!("user:{id}"), nobody).await?;
+    /// assert!(cache.time_to_live("user:7").await?.unwrap() <= seconds(5));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_absent_ttl(&self, ttl: Duration) -> Self {
+        let mut cache = self.clone();
+        cache.policy.absent_ttl = ttl;
+        cache
+    }
+
+    /// This cache with another share of each life that chance may take from it, from 0 to 1, for
+    /// everything that is called on the result.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore, minutes};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// let pages = (0..100).map(|n| (format!("page:{n}"), n));
+    /// cache.with_ttl(minutes(10)).with_jitter(0.5).put_many(pages).await?;
+    /// let mut lives = Vec::new();
+    /// for n in 0..100 {
+    ///     lives.extend(cache.time_to_live(format!("page:{n}")).await?);
+    /// }
+    /// assert!(lives.iter().all(|life| *life > minutes(4)));
+    /// assert!(lives.iter().any(|life| *life < minutes(9)));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_jitter(&self, share: f64) -> Self {
+        let mut cache = self.clone();
+        cache.policy.jitter = share;
+        cache
+    }
+
     /// This cache with another limit to how long a read of the store may take, see
     /// [`CacheBuilder::read_timeout`], for everything that is called on the result.
     ///
