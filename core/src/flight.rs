@@ -16,7 +16,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use event_listener::Event;
@@ -24,6 +24,7 @@ use futures::future::{Either, select};
 
 use crate::error::Error;
 use crate::runtime::Runtime;
+use crate::sync::lock;
 use crate::time::Timestamp;
 
 /// What a load came to: a value, the knowledge that there is none, or an error.
@@ -101,10 +102,6 @@ pub(crate) enum Claimed {
         recheck: bool,
     },
     Follow(Follow),
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {

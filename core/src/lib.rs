@@ -42,6 +42,7 @@ mod meter;
 pub mod rate_limit;
 mod runtime;
 mod store;
+mod sync;
 mod time;
 mod wire;
 
@@ -57,7 +58,7 @@ pub use lease::{LeaseToken, Leases};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use meter::CacheStats;
-pub use rate_limit::Quota;
+pub use rate_limit::{ExactRateLimitStore, MemoryRateLimits, Quota, RateLimitStore};
 pub use runtime::*;
 pub use store::{Capabilities, Consistency, Cursor, PutEntry, ScanPage, Store};
 pub use time::{Timestamp, days, hours, millis, minutes, seconds};

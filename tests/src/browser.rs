@@ -1,13 +1,13 @@
 //! The conformance suite on the memory store in a browser or under Node.js. Each case is a test, made
 //! where the case is listed.
 
-use larder_core::MemoryStore;
+use larder_core::{MemoryRateLimits, MemoryStore};
 
 use crate::conformance::{self, Backend, Case, CaseReport, Outcome};
 
 /// With the clock, the timers and the tasks of the platform.
 pub(crate) async fn on_the_event_loop(case: &str) {
-    let backend = Backend::of("memory", MemoryStore::new());
+    let backend = Backend::of("memory", MemoryStore::new()).counting_in(MemoryRateLimits::new());
     judge(conformance::run(&backend, find(case)).await);
 }
 
@@ -16,7 +16,8 @@ pub(crate) fn on_virtual_time(case: &str) {
     for (_, layout) in conformance::layouts() {
         judge(conformance::run_on_virtual_time(find(case), 0..3, |runtime| {
             let store = MemoryStore::builder().capacity_bytes(16 << 20).on(runtime.clone());
-            Backend::of("memory", store).layout(layout.clone())
+            let limits = MemoryRateLimits::builder().on(runtime.clone());
+            Backend::of("memory", store).counting_in(limits).layout(layout.clone())
         }));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use larder_core::{MemoryStore, Store};
+use larder_core::{MemoryRateLimits, MemoryStore, Store};
 use larder_tests::conformance::{self, Backend};
 use larder_tests::trials::{self, Trials};
 
@@ -13,11 +13,14 @@ fn main() -> ExitCode {
         for (name, layout) in conformance::layouts() {
             let run = trials::on_virtual_time(0..5, move |runtime| {
                 let store = MemoryStore::builder().capacity_bytes(16 << 20).on(runtime.clone());
-                Backend::of("memory", store).layout(layout.clone())
+                let limits = MemoryRateLimits::builder().on(runtime.clone());
+                Backend::of("memory", store).counting_in(limits).layout(layout.clone())
             });
             trials.add(name, case, run);
         }
-        let run = trials::on_tokio(|| Backend::of("memory", MemoryStore::new()));
+        let run = trials::on_tokio(|| {
+            Backend::of("memory", MemoryStore::new()).counting_in(MemoryRateLimits::new())
+        });
         trials.add("threads", case, run);
     }
     trials.record("threads", "memory", || Ok(MemoryStore::new().capabilities().into()));

@@ -188,6 +188,22 @@ impl KeyState {
         self.blocked_until = (!time.is_zero()).then(|| now + time);
     }
 
+    /// Forgets what was counted against `quotas`, and ends a block.
+    ///
+    /// ```
+    /// # use larder_core::rate_limit::{Check, KeyState};
+    /// # use larder_core::{Quota, Timestamp};
+    /// let quotas = [Quota::per_day(1)];
+    /// let (mut key, now) = (KeyState::default(), Timestamp::from_millis(0));
+    /// key.check(now, &Check::new("a", &quotas));
+    /// key.reset(&quotas);
+    /// assert_eq!(key, KeyState::default());
+    /// ```
+    pub fn reset(&mut self, quotas: &[Quota]) {
+        self.blocked_until = None;
+        self.counts.retain(|it| quotas.iter().all(|quota| it.quota != quota.name()));
+    }
+
     /// From when on nothing here says more than an empty state would. The store may forget the key
     /// then.
     #[must_use]

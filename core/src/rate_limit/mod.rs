@@ -4,12 +4,18 @@
 //! - [`Check`] asks for some of it, and a [`Decision`] answers.
 //! - [`rule`] decides for one quota and [`KeyState`] for all quotas of a key, both without I/O:
 //!   every exact store runs them or equals them.
+//! - [`RateLimitStore`] is the port that backends implement; [`MemoryRateLimits`] is one.
 
 mod decision;
+mod forgetful;
 mod key_state;
+mod memory;
 mod quota;
 pub mod rule;
+mod store;
 
 pub use decision::{Decision, QuotaReport, Reason};
 pub use key_state::{Check, KeyState};
+pub use memory::{MemoryRateLimits, MemoryRateLimitsBuilder};
 pub use quota::{Quota, Rule};
+pub use store::{Counting, ExactRateLimitStore, RateLimitCapabilities, RateLimitStore};

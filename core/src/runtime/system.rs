@@ -2,6 +2,7 @@
 
 #[cfg(feature = "memory")]
 use crate::memory::{MemoryStore, MemoryStoreBuilder};
+use crate::rate_limit::{MemoryRateLimits, MemoryRateLimitsBuilder};
 
 #[cfg(feature = "memory")]
 impl MemoryStore {
@@ -34,6 +35,38 @@ impl MemoryStoreBuilder {
     /// The store, on the platform's [`SystemRuntime`](super::SystemRuntime).
     #[must_use]
     pub fn build(self) -> MemoryStore {
+        self.on(super::SystemRuntime::default())
+    }
+}
+
+impl MemoryRateLimits {
+    /// Limits for up to 100,000 keys on the platform's [`SystemRuntime`](super::SystemRuntime).
+    ///
+    /// Exists where there is one, as [`MemoryStore::new`](crate::MemoryStore::new) does;
+    /// [`MemoryRateLimitsBuilder::on`] takes any other.
+    ///
+    /// ```
+    /// use larder_core::MemoryRateLimits;
+    ///
+    /// let limits = MemoryRateLimits::new();
+    /// assert!(limits.is_empty());
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+}
+
+impl Default for MemoryRateLimits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryRateLimitsBuilder {
+    /// The limits, on the platform's [`SystemRuntime`](super::SystemRuntime).
+    #[must_use]
+    pub fn build(self) -> MemoryRateLimits {
         self.on(super::SystemRuntime::default())
     }
 }

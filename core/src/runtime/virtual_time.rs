@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 
 use super::Runtime;
+use crate::sync::lock;
 use crate::time::Timestamp;
 
 /// A runtime with a virtual clock and a seeded scheduler.
@@ -83,10 +84,6 @@ impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         lock(&self.ready).push(self.id);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl VirtualRuntime {

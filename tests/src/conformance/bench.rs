@@ -8,18 +8,21 @@ use std::time::Duration;
 use event_listener::Event;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
-use larder_core::{Cache, CacheBuilder, Glob, Layout, Runtime, Store, StoreError, millis, seconds};
+use larder_core::{
+    Cache, CacheBuilder, Glob, Layout, RateLimitStore, Runtime, Store, StoreError, millis, seconds,
+};
 
 use super::Failure;
 use crate::stores::{Tap, Tapped};
 
-type Open = dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Store>, StoreError>> + Send + Sync;
+type Open<S> = dyn Fn() -> BoxFuture<'static, Result<Arc<S>, StoreError>> + Send + Sync;
 
 /// A backend under test: how to get handles on its store.
 #[derive(Clone)]
 pub struct Backend {
     name: String,
-    open: Arc<Open>,
+    open: Arc<Open<dyn Store>>,
+    open_limits: Option<Arc<Open<dyn RateLimitStore>>>,
     layout: Layout,
     run: String,
     seed: u64,
@@ -38,6 +41,7 @@ impl Backend {
         Self {
             name: name.into(),
             open: Arc::new(open),
+            open_limits: None,
             layout: Layout::default(),
             run: "conformance".into(),
             seed: 0,
@@ -48,6 +52,26 @@ impl Backend {
     pub fn of(name: impl Into<String>, store: impl Store) -> Self {
         let store: Arc<dyn Store> = Arc::new(store);
         Self::new(name, move || Box::pin(std::future::ready(Ok(Arc::clone(&store)))))
+    }
+
+    /// It counts rate limits too. Every handle that `open` gives sees the same counts.
+    #[must_use]
+    pub fn counting(
+        mut self,
+        open: impl Fn() -> BoxFuture<'static, Result<Arc<dyn RateLimitStore>, StoreError>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.open_limits = Some(Arc::new(open));
+        self
+    }
+
+    /// It counts rate limits too, in this process: all handles are the same store.
+    #[must_use]
+    pub fn counting_in(self, limits: impl RateLimitStore) -> Self {
+        let limits: Arc<dyn RateLimitStore> = Arc::new(limits);
+        self.counting(move || Box::pin(std::future::ready(Ok(Arc::clone(&limits)))))
     }
 
     /// The layout of the caches. Framed JSON by default.
@@ -83,14 +107,19 @@ impl Backend {
 pub struct Bench {
     backend: Backend,
     store: Arc<dyn Store>,
+    limits: Option<Arc<dyn RateLimitStore>>,
     prefix: String,
 }
 
 impl Bench {
     pub(super) async fn new(backend: &Backend, case: &str) -> Result<Self, StoreError> {
         let store = (backend.open)().await?;
+        let limits = match &backend.open_limits {
+            Some(open) => Some(open().await?),
+            None => None,
+        };
         let prefix = format!("{}:{case}", backend.run);
-        Ok(Self { backend: backend.clone(), store, prefix })
+        Ok(Self { backend: backend.clone(), store, limits, prefix })
     }
 
     /// The store.
@@ -106,6 +135,24 @@ impl Bench {
     /// Where the backend cannot open one.
     pub async fn another_handle(&self) -> Result<Arc<dyn Store>, StoreError> {
         (self.backend.open)().await
+    }
+
+    /// The store of counts, where the backend has one.
+    #[must_use]
+    pub fn limits(&self) -> Option<&Arc<dyn RateLimitStore>> {
+        self.limits.as_ref()
+    }
+
+    /// Another handle on the same counts.
+    ///
+    /// # Errors
+    ///
+    /// Where the backend has none, or cannot open another.
+    pub async fn another_handle_on_limits(&self) -> Result<Arc<dyn RateLimitStore>, Failure> {
+        match &self.backend.open_limits {
+            Some(open) => Ok(open().await?),
+            None => Err(Failure::new("the backend counts no rate limits")),
+        }
     }
 
     /// The layout that caches have.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use larder_core::rate_limit::Counting;
 use larder_core::{Consistency, Layout};
 
 use super::Bench;
@@ -40,6 +41,10 @@ pub enum Need {
     Unwinding,
     /// A task may be woken by another, so that waiting costs no timer.
     SharedTasks,
+    /// The backend counts rate limits.
+    RateLimits,
+    /// Every check sees every check before it.
+    ExactCounts,
 }
 
 impl Need {
@@ -72,6 +77,14 @@ impl Need {
                 "no task may be woken by another, so that each caller needs timers of its own"
                     .into(),
             ),
+            Self::RateLimits if bench.limits().is_none() => Some("it counts no rate limits".into()),
+            Self::ExactCounts => {
+                match bench.limits().map(|limits| limits.capabilities().counting) {
+                    Some(Counting::Exact) => None,
+                    Some(other) => Some(format!("counting is {other:?}")),
+                    None => Self::RateLimits.unmet(bench),
+                }
+            }
             _ => None,
         }
     }

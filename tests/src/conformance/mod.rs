@@ -5,7 +5,8 @@
 //! system or a target: the same list runs natively, inside a Worker and in a browser.
 //!
 //! [`store_cases`] hold a [`Store`](larder_core::Store) against what the trait promises,
-//! [`cache_cases`] hold a [`Cache`](larder_core::Cache) over that store against its semantics.
+//! [`cache_cases`] hold a [`Cache`](larder_core::Cache) over that store against its semantics, and
+//! [`limit_cases`] a [`RateLimitStore`](larder_core::RateLimitStore) against what its trait promises.
 //! Where a store's [`Capabilities`](larder_core::Capabilities) do not claim what a case needs, the
 //! case is reported as not claimed, with the reason; there is no other way to be excused from one.
 //!
@@ -23,6 +24,7 @@ mod bench;
 mod cache;
 mod case;
 mod claims;
+mod limits;
 mod page;
 mod report;
 mod store;
@@ -49,6 +51,11 @@ pub fn cache_cases() -> impl Iterator<Item = &'static Case> {
     cache::CASES.iter().copied().flatten()
 }
 
+/// What the trait `RateLimitStore` promises.
+pub fn limit_cases() -> impl Iterator<Item = &'static Case> {
+    limits::CASES.iter().copied().flatten()
+}
+
 /// Every layout of a cache, with a name for it.
 #[must_use]
 pub fn layouts() -> [(&'static str, Layout); 3] {
@@ -61,7 +68,7 @@ pub fn layouts() -> [(&'static str, Layout); 3] {
 
 /// Every case.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    store_cases().chain(cache_cases())
+    store_cases().chain(cache_cases()).chain(limit_cases())
 }
 
 /// Runs `case` on `backend`.

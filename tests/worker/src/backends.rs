@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use larder_core::{MemoryStore, Store};
+use larder_core::{MemoryRateLimits, MemoryStore, Store};
 use larder_kv::{DurableStore, KvStore, WorkerRuntime};
 use larder_tests::conformance::Backend;
 use worker::{Env, Error, Result};
@@ -30,7 +30,11 @@ pub(crate) fn backend(name: &str, env: &Env, runtime: &WorkerRuntime) -> Result<
         Box::pin(async move { Ok(store) }) as _
     };
     let run = format!("run{}", worker::Date::now().as_millis());
-    Ok(Backend::new(name, open).run_name(run))
+    let backend = Backend::new(name, open).run_name(run);
+    Ok(match name {
+        "memory" => backend.counting_in(MemoryRateLimits::builder().on(runtime.clone())),
+        _ => backend,
+    })
 }
 
 pub(crate) fn into_worker(error: impl std::error::Error) -> Error {
