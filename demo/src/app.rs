@@ -52,9 +52,8 @@ pub(crate) struct Shared {
     pub(crate) database: Counted,
     /// Whole responses.
     pub(crate) products: Cache,
-    /// Single products under `product:{id}`, and which ids have none. No longer than it takes to
-    /// remember the latter: how old a product is shown is for the responses to say.
-    pub(crate) catalogue: Cache,
+    /// Under `product:{id}`, that there is none.
+    pub(crate) unknown_products: Cache,
     /// Users under `user:{id}`, lists under `users:page:{page}:limit:{limit}`.
     pub(crate) users: Cache,
     /// Whether they are in a store of their own.
@@ -96,7 +95,7 @@ impl App {
         let shared = Shared {
             database: Counted::new(database, runtime),
             products: products.build()?,
-            catalogue: cache("catalogue", &store, ABSENT_TTL).build()?,
+            unknown_products: cache("unknown_products", &store, ABSENT_TTL).build()?,
             config: cache("config", &store, CONFIG_TTL).build()?,
             invalidations: Invalidations::new(users.clone(), USERS_TTL),
             users,
@@ -107,13 +106,13 @@ impl App {
     }
 
     fn on(&self, runtime: &Arc<dyn Runtime>) -> Self {
-        let Shared { database, products, catalogue, users, config, invalidations, .. } =
+        let Shared { database, products, unknown_products, users, config, invalidations, .. } =
             &*self.shared;
         let users = users.on(Arc::clone(runtime));
         let shared = Shared {
             database: database.on(runtime),
             products: products.on(Arc::clone(runtime)),
-            catalogue: catalogue.on(Arc::clone(runtime)),
+            unknown_products: unknown_products.on(Arc::clone(runtime)),
             config: config.on(Arc::clone(runtime)),
             invalidations: invalidations.on(&users),
             users,

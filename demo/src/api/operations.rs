@@ -65,7 +65,7 @@ pub(crate) async fn stats(app: App) -> Response {
         "store": shop.stores().iter().map(|store| store.name()).collect::<Vec<_>>().join(" and "),
         "caches": {
             "products": of_cache(&shop.products),
-            "catalogue": of_cache(&shop.catalogue),
+            "unknownProducts": of_cache(&shop.unknown_products),
             "users": of_cache(&shop.users),
             "config": of_cache(&shop.config),
         },

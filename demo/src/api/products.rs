@@ -1,8 +1,11 @@
-//! Products, behind the response cache. It keeps no 404, so that there is no such product is kept
-//! here.
+//! Products, behind the response cache. It keeps no 404, so that there is no such product is
+//! remembered here; a product is not, or its answers would be older than they say.
+
+use std::convert::Infallible;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use larder_core::Lookup;
 
 use crate::app::App;
 use crate::database::Database;
@@ -16,9 +19,13 @@ pub(crate) async fn list(app: App, query: ListQuery) -> Result<Json<Page<Product
 
 pub(crate) async fn show(app: App, Id(id): Id) -> Result<Response, Problem> {
     let shop = &app.shared;
-    let load = || shop.database.product(id);
-    match shop.catalogue.get_or_find(format!("product:{id}"), load).await? {
-        Some(product) => Ok(Json(&*product).into_response()),
-        None => Err(Problem::not_found("product", id)),
+    let key = format!("product:{id}");
+    if shop.unknown_products.lookup::<()>(&key).await? != Lookup::Absent {
+        if let Some(product) = shop.database.product(id).await? {
+            return Ok(Json(product).into_response());
+        }
+        let none = async || Ok::<Option<()>, Infallible>(None);
+        shop.unknown_products.get_or_find(&key, none).await?;
     }
+    Err(Problem::not_found("product", id))
 }

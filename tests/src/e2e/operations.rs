@@ -82,9 +82,10 @@ impl Samples {
 async fn the_metrics_are_well_formed(shop: Shop) -> Result<()> {
     shop.get("/api/v1/users/72").await?.json()?;
     shop.get("/api/v1/products/72").await?.json()?;
+    shop.get("/api/v1/products/10072").await?.problem(StatusCode::NOT_FOUND, &[])?;
     shop.get("/api/v1/config").await?.json()?;
     let samples = Samples::of(&shop).await?;
-    for cache in ["products", "catalogue", "users", "config"] {
+    for cache in ["products", "unknown_products", "users", "config"] {
         let label = format!("cache=\"{cache}\"");
         for name in ["hits", "misses", "loads", "coalesced"] {
             samples.sum(&format!("larder_cache_{name}_total"), &[&label])?;
