@@ -1,6 +1,6 @@
 //! The Worker of `tests/worker` under wrangler, started by the first test that asks it something.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,14 +14,14 @@ use crate::wrangler::{Worker, Wrangler};
 #[derive(Debug)]
 pub struct TestWorker {
     patience: Duration,
-    worker: OnceLock<Result<Worker, String>>,
+    worker: Mutex<Option<Result<Arc<Worker>, String>>>,
 }
 
 impl TestWorker {
     /// A Worker that is built and started when it is first asked.
     #[must_use]
     pub fn new(patience: Duration) -> Self {
-        Self { patience, worker: OnceLock::new() }
+        Self { patience, worker: Mutex::new(None) }
     }
 
     /// `GET path`: the body of a 200, read from JSON.
@@ -43,8 +43,7 @@ impl TestWorker {
     where
         F: Future<Output = Result<T>>,
     {
-        let worker = self.worker.get_or_init(|| start().map_err(|error| format!("{error:#}")));
-        let worker = worker.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+        let worker = self.worker()?;
         // Of its own, as connections belong to the runtime that opened them.
         let runtime = Runtime::new().context("Tokio does not start")?;
         let client = HttpClient::new(worker.base()).patience(self.patience);
@@ -52,8 +51,20 @@ impl TestWorker {
             let said = worker.said();
             let start = said.len() - said.len().min(4_000);
             let last = said.get(said.ceil_char_boundary(start)..).unwrap_or_default();
-            error.context(format!("the Worker said last:\n{last}"))
+            anyhow::anyhow!("{error:#}\nthe Worker said last:\n{last}")
         })
+    }
+
+    /// Ends it. A test's thread may still hold this when `main` returns, and nothing is dropped then.
+    pub fn stop(&self) {
+        drop(self.worker.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn worker(&self) -> Result<Arc<Worker>> {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || start().map(Arc::new).map_err(|error| format!("{error:#}"));
+        let worker = worker.get_or_insert_with(start).as_ref();
+        worker.cloned().map_err(|error| anyhow::anyhow!("{error}"))
     }
 }
 

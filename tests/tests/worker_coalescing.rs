@@ -34,7 +34,9 @@ fn main() -> ExitCode {
             });
         }
     }
-    trials.run()
+    let code = trials.run();
+    worker.stop();
+    code
 }
 
 #[derive(Clone, Copy, PartialEq)]

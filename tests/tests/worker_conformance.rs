@@ -48,7 +48,9 @@ fn main() -> ExitCode {
         let worker = Arc::clone(&worker);
         trials.test(format!("probe::{}", name.replace(' ', "_")), move || probe(&worker));
     }
-    trials.run()
+    let code = trials.run();
+    worker.stop();
+    code
 }
 
 fn leases(worker: &TestWorker) -> Result<()> {
