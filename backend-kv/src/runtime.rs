@@ -26,9 +26,10 @@ const CALLS: u32 = 900;
 /// - **Clock**: `Date.now`. It stands still between two I/O operations, as everywhere on Workers.
 /// - **Timers**: `setTimeout`. They belong to the request that waits for them.
 /// - **Background work**: [`spawn`](Runtime::spawn) goes on after the response, for up to 30 s, by
-///   `ctx.waitUntil`.
-/// - **Calls**: a request may make 1,000 calls of other services. Larder counts its own and stops
-///   at [`calls`](Self::calls) with [`StoreErrorKind::Exhausted`], so that the handler can still
+///   [`ctx.waitUntil`](https://developers.cloudflare.com/workers/runtime-apis/context/#waituntil).
+/// - **Calls**: a request may make
+///   [1,000](https://developers.cloudflare.com/kv/platform/limits/) calls of other services. Larder
+///   counts its own and stops at [`calls`](Self::calls) with [`StoreErrorKind::Exhausted`], so that the handler can still
 ///   do its work.
 ///
 /// A cache that outlives the request, which it must for requests to share a load, is bound to each
@@ -111,6 +112,14 @@ impl WorkerRuntime {
     }
 
     /// How many calls of KV and Durable Objects Larder may still make for this request.
+    ///
+    /// ```no_run
+    /// # fn handler(ctx: worker::Context) {
+    /// use larder_kv::WorkerRuntime;
+    ///
+    /// assert_eq!(WorkerRuntime::new(&ctx).calls(), 900);
+    /// # }
+    /// ```
     #[must_use]
     pub fn calls(&self) -> u32 {
         self.request.calls_left.load(Ordering::Relaxed)

@@ -46,7 +46,8 @@ const BATCH_BYTES: usize = 4 << 20;
 /// - **Set-up**: [`durable_object!`](crate::durable_object) adds the objects' class to the Worker;
 ///   see there for wrangler.toml.
 /// - **Lives** are exact, by the object's clock. An alarm deletes what is over, some seconds later.
-/// - **Limits**: keys of up to 2,048 bytes, values of up to 1,996,928 bytes.
+/// - **Limits**: keys of up to 2,048 bytes, values of up to 1,996,928 bytes: a row takes
+///   [2 MB](https://developers.cloudflare.com/durable-objects/platform/limits/) altogether.
 /// - **Calls**: one for each object that is concerned and 1,000 keys or 4 MiB; those of a many-form
 ///   run concurrently. See [`WorkerRuntime`] for how many a request may make.
 ///

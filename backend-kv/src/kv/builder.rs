@@ -62,6 +62,16 @@ impl KvStoreBuilder {
 
     /// How often a write is tried again that KV refused because the key was written within the same
     /// second. 3 by default, which takes up to 8 s.
+    ///
+    /// ```no_run
+    /// # fn handler(env: worker::Env, ctx: worker::Context) -> larder_core::Result<()> {
+    /// use larder_kv::{KvStore, WorkerRuntime};
+    ///
+    /// // A write that comes too soon is an error at once, and the value before it stands.
+    /// let runtime = WorkerRuntime::new(&ctx);
+    /// let store = KvStore::builder().write_retries(0).open(&env, "CACHE", &runtime)?;
+    /// # Ok(()) }
+    /// ```
     pub fn write_retries(mut self, retries: u32) -> Self {
         self.write_retries = retries;
         self

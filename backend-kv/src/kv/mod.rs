@@ -42,17 +42,19 @@ const PAGE_KEYS: u32 = 1_000;
 
 /// A [`Store`](larder_core::Store) on a namespace of Workers KV.
 ///
-/// Right for cached values that may be a minute old: a write is seen by others after up to 60 s
-/// (and no sooner than the `cache_ttl` of what they have read), also one that follows a *miss*,
-/// because KV remembers those too. There is no compare-and-swap.
+/// Right for cached values that may be a minute old. A write is seen by others after up to 60 s, or
+/// the `cache_ttl` where that is longer, *as a rule*: [Cloudflare][how] says «60 seconds or more», and
+/// that the place of the write itself usually sees it at once. The same holds for a write that
+/// follows a *miss*, which KV remembers too, and for listings: a removal by pattern passes by a key
+/// that cannot be seen yet. There is no compare-and-swap and there are no counters.
 ///
 /// - **Lives** are exact to the millisecond. KV keeps whole seconds, and 60 at least; the rest is
 ///   in the value's metadata, and enforced when it is read.
 /// - **Values** lie there as they are where they are text, as JSON is; and values of other writers,
 ///   with or without metadata of their own, can be read. What `larder` writes has metadata
-///   `{"larder": 1, …}`.
-/// - **Limits** of KV ([`Capabilities`]) are checked before the call: keys of 1 to 512 bytes, other
-///   than `.` and `..`; values of up to 25 MiB.
+///   `{"larder": 1, …}`, of at most some 320 bytes of the 1,024 that KV takes.
+/// - **[Limits][limits]** of KV ([`Capabilities`]) are checked before the call: keys of 1 to 512
+///   bytes, other than `.` and `..`; values of up to 25 MiB.
 /// - **One write a second** for a key: KV refuses another, with 429. It is tried again when it may
 ///   succeed, a few times, and is an error after that, which the cache counts. Each retry is counted
 ///   as `larder_kv_retries_total`.
@@ -79,6 +81,8 @@ const PAGE_KEYS: u32 = 1_000;
 /// ```
 ///
 /// [`Cache::remove_matching_from`]: larder_core::Cache::remove_matching_from
+/// [how]: https://developers.cloudflare.com/kv/concepts/how-kv-works/
+/// [limits]: https://developers.cloudflare.com/kv/platform/limits/
 #[derive(Debug, Clone)]
 pub struct KvStore {
     shared: Arc<Shared>,

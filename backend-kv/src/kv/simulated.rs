@@ -10,7 +10,7 @@ use bytes::Bytes;
 use larder_core::{Runtime, StoreError, Timestamp, seconds};
 
 use super::namespace::{Held, HeldText, Listed, Listing, Metadata, Namespace};
-use super::{BULK_KEYS, KvStore, KvStoreBuilder};
+use super::{BULK_KEYS, KvStore, KvStoreBuilder, MAX_VALUE_BYTES};
 use crate::error::Failure;
 
 /// After how long a key may be written again.
@@ -25,7 +25,8 @@ const DEFAULT_CACHE_TTL: Duration = seconds(60);
 ///   own at once.
 /// - What a reader has read, values and misses, it keeps for `cacheTtl` and does not look again.
 /// - The last write wins.
-/// - A second write of a key within a second is refused with 429.
+/// - A second write of a key within a second is refused with 429, and a bulk read of more than
+///   25 MiB with 413.
 ///
 /// ```
 /// use std::time::Duration;
@@ -204,8 +205,13 @@ impl Namespace for SimulatedKvReader {
             return Err(Failure::new("KV GET_BULK failed: 400 more than 100 keys, or one twice"));
         }
         let mut held = HashMap::new();
+        let mut bytes = 0;
         for key in keys {
             if let Some(seen) = self.read(key, cache_ttl) {
+                bytes += seen.value.len();
+                if bytes > MAX_VALUE_BYTES {
+                    return Err(Failure::new("KV GET_BULK failed: 413 Total size of request"));
+                }
                 let text = String::from_utf8_lossy(&seen.value).into_owned();
                 held.insert((*key).to_owned(), HeldText { text, metadata: seen.metadata });
             }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use larder_core::{
-    Cache, Cursor, PutEntry, Runtime, Store, StoreErrorKind, Timestamp, VirtualRuntime, millis,
-    minutes, seconds,
+    Cache, Consistency, Cursor, PutEntry, Runtime, Store, StoreErrorKind, Timestamp,
+    VirtualRuntime, millis, minutes, seconds,
 };
 
 use super::{KvStore, SimulatedKv};
@@ -92,6 +92,78 @@ fn a_removal_may_stay_unseen_for_as_long_as_the_capabilities_say() {
         assert!(far.get("a").await.unwrap().is_some());
         runtime.sleep(seconds(1)).await;
         assert_eq!(far.get("a").await.unwrap(), None);
+    });
+}
+
+/// What «as a rule» means in the documentation of [`KvStore`].
+#[test]
+fn a_location_that_read_before_a_removal_reached_it_keeps_the_value_longer_but_not_past_its_life() {
+    let (runtime, kv, near) = simulated();
+    let far = kv.reader(seconds(20)).store().unwrap();
+    runtime.block_on(async {
+        near.put("a", "1".into(), minutes(10)).await.unwrap();
+        near.put("b", "1".into(), seconds(90)).await.unwrap();
+        runtime.sleep(seconds(20)).await;
+        near.remove_many(&["a", "b"]).await.unwrap();
+        runtime.sleep(seconds(19)).await;
+        assert!(far.get("a").await.unwrap().is_some() && far.get("b").await.unwrap().is_some());
+        runtime.sleep(seconds(50)).await;
+        assert!(far.get("b").await.unwrap().is_some());
+        runtime.sleep(seconds(1)).await;
+        assert_eq!(far.get("b").await.unwrap(), None);
+        // 78 s after its removal.
+        runtime.sleep(seconds(8)).await;
+        assert!(far.get("a").await.unwrap().is_some());
+        runtime.sleep(seconds(1)).await;
+        assert_eq!(far.get("a").await.unwrap(), None);
+    });
+}
+
+#[test]
+fn a_removal_by_pattern_passes_by_what_cannot_be_seen_yet() {
+    let (runtime, kv, near) = simulated();
+    let far = Cache::builder(kv.reader(seconds(20)).store().unwrap()).build().unwrap();
+    let near = Cache::builder(near).build().unwrap();
+    runtime.block_on(async {
+        near.put("users:1", &1).await.unwrap();
+        assert_eq!(far.remove_matching("users:*").await.unwrap(), 0);
+        assert_eq!(near.get::<u32>("users:1").await.unwrap().as_deref(), Some(&1));
+        runtime.sleep(seconds(20)).await;
+        assert_eq!(far.remove_matching("users:*").await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_longer_cache_ttl_is_asked_for_and_claimed() {
+    let (runtime, kv, near) = simulated();
+    let settings = KvStore::builder().cache_ttl(minutes(5));
+    let far = kv.reader(Duration::ZERO).store_with(settings).unwrap();
+    let claimed = far.capabilities().consistency;
+    assert_eq!(claimed, Consistency::Eventual { within: minutes(5) });
+    // A change may need a minute with a shorter one, too.
+    let short = KvStore::builder().cache_ttl(seconds(30));
+    let short = kv.reader(Duration::ZERO).store_with(short).unwrap();
+    let claimed = short.capabilities().consistency;
+    assert_eq!(claimed, Consistency::Eventual { within: seconds(60) });
+    runtime.block_on(async {
+        near.put_many(&["a", "b", "c"].map(|key| PutEntry {
+            key,
+            value: "1".into(),
+            ttl: minutes(10),
+        }))
+        .await
+        .unwrap();
+        assert!(far.get("a").await.unwrap().is_some());
+        assert!(far.contains("b").await.unwrap());
+        assert!(far.get_many(&["c", "none"]).await.unwrap()[0].is_some());
+        runtime.sleep(seconds(1)).await;
+        near.remove_many(&["a", "b", "c"]).await.unwrap();
+        runtime.sleep(seconds(298)).await;
+        assert!(far.get("a").await.unwrap().is_some());
+        assert!(far.contains("b").await.unwrap());
+        assert!(far.get_many(&["c", "none"]).await.unwrap()[0].is_some());
+        runtime.sleep(seconds(1)).await;
+        assert_eq!(far.get_many(&["a", "b", "c"]).await.unwrap(), [None, None, None]);
     });
 }
 
@@ -211,6 +283,30 @@ fn text_is_read_in_bulk_and_the_rest_by_itself() {
         assert_eq!(found, expected.map(|value| value.map(Bytes::from_static)));
         // One for all, and one each for those that are no text.
         assert_eq!(before - limited.left(), 3);
+    });
+}
+
+#[test]
+fn what_is_too_large_for_a_bulk_read_is_read_in_smaller_ones() {
+    let (runtime, kv, _) = simulated();
+    let limited = Limited::new(&runtime, 1_000);
+    let store = kv.reader(Duration::ZERO).store_on(limited.clone()).unwrap();
+    let large = Bytes::from(vec![b'x'; 10 << 20]);
+    let largest = Bytes::from(vec![b'y'; 25 << 20]);
+    runtime.block_on(async {
+        for (key, value) in [("a", &large), ("b", &large), ("c", &large), ("d", &largest)] {
+            store.put(key, value.clone(), minutes(5)).await.unwrap();
+        }
+        let before = limited.left();
+        let found = store.get_many(&["a", "none", "b", "c", "d"]).await.unwrap();
+        for (found, expected) in
+            found.iter().zip([Some(&large), None, Some(&large), Some(&large), Some(&largest)])
+        {
+            assert!(found.as_ref() == expected, "{:?}", found.as_ref().map(Bytes::len));
+        }
+        // The five keys, and halves of what was too large: at most each key by itself.
+        assert!((3..=9).contains(&(before - limited.left())), "{}", before - limited.left());
+        assert_eq!(store.remove_many(&["a", "none", "b", "c", "d"]).await.unwrap(), 4);
     });
 }
 

@@ -111,6 +111,9 @@ impl CacheBuilder {
 
     /// Loads a key only with its lease, so that it is loaded once in a whole fleet. None by default.
     ///
+    /// On a store that shows a write late the fleet loads one at a time: who is next may not see yet
+    /// what the one before has stored.
+    ///
     /// Costs a round trip for the lease and one to look again, on misses only.
     /// [`get_or_load_many`](Cache::get_or_load_many) takes no leases.
     pub fn leases(mut self, leases: impl Leases) -> Self {
