@@ -1,4 +1,4 @@
-//! Cached values and cached HTTP responses: the same on a native server and wherever wasm32 runs.
+//! Cached values, cached HTTP responses and rate limits: the same on a native server and wherever wasm32 runs.
 //!
 //! This crate only brings the others together. In the order a reader needs it:
 //!
@@ -6,7 +6,9 @@
 //! - [`MemoryStore`] (feature `memory`), `redis::RedisStore` (feature `redis`), `kv::KvStore` and
 //!   `kv::DurableStore` (feature `kv`): where they are kept.
 //! - `http::ResponseCache` (feature `http`): a tower layer that answers GET and HEAD from a cache.
-//! - [`Store`], [`Runtime`]: what a backend, or another platform, has to implement.
+//! - [`RateLimiter`]: how much of something a key may have, by one or several [`Quota`]s;
+//!   [`MemoryRateLimits`] counts in this process.
+//! - [`Store`], [`RateLimitStore`], [`Runtime`]: what a backend, or another platform, has to implement.
 //!
 //! | feature | brings |
 //! | --- | --- |

@@ -9,7 +9,7 @@
 //! - [`Store`] and [`Capabilities`], the port that backends implement; [`MemoryStore`] is one.
 //! - [`Runtime`], the port for time and background work.
 //! - [`Layout`] and [`Codec`](codec::Codec), how an entry looks inside the store.
-//! - [`rate_limit`]: how much of something a key may have.
+//! - [`RateLimiter`]: how much of something a key may have; see [`rate_limit`].
 //! - [`Error`] and [`StoreError`], what can go wrong.
 //!
 //! ```
@@ -58,7 +58,9 @@ pub use lease::{LeaseToken, Leases};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryStore, MemoryStoreBuilder};
 pub use meter::CacheStats;
-pub use rate_limit::{ExactRateLimitStore, MemoryRateLimits, Quota, RateLimitStore};
+pub use rate_limit::{
+    ExactRateLimitStore, MemoryRateLimits, Quota, RateLimitStore, RateLimiter, RateLimiterBuilder,
+};
 pub use runtime::*;
 pub use store::{Capabilities, Consistency, Cursor, PutEntry, ScanPage, Store};
 pub use time::{Timestamp, days, hours, millis, minutes, seconds};

@@ -41,22 +41,22 @@ pub struct CacheStats {
 }
 
 /// A counter of its own, and its twin in the facade.
-struct Tally {
+pub(crate) struct Tally {
     own: AtomicU64,
     facade: Counter,
 }
 
 impl Tally {
-    fn new(facade: Counter) -> Self {
+    pub(crate) fn new(facade: Counter) -> Self {
         Self { own: AtomicU64::new(0), facade }
     }
 
-    fn add(&self, n: u64) {
+    pub(crate) fn add(&self, n: u64) {
         self.own.fetch_add(n, Ordering::Relaxed);
         self.facade.increment(n);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.own.load(Ordering::Relaxed)
     }
 }

@@ -16,6 +16,12 @@ pub enum Reason {
     OverQuota,
     /// Its key is blocked for a time.
     Blocked,
+    /// Its key is on the limiter's list of those that are not limited.
+    Exempt,
+    /// Its key is on the limiter's list of those that are always refused.
+    Denied,
+    /// The store did not answer, and the limiter's policy for that decided.
+    StoreFailed,
 }
 
 /// The answer to a check: whether the request is allowed, and what its quotas say.
@@ -42,6 +48,9 @@ pub enum Reason {
 pub struct Decision {
     allowed: bool,
     reason: Reason,
+    is_shadowed: bool,
+    is_degraded: bool,
+    is_remembered: bool,
     taken: u64,
     lease: Option<u64>,
     retry_after: Option<Duration>,
@@ -79,15 +88,7 @@ impl Decision {
         cost: u64,
         mut verdict: impl FnMut(&Quota) -> Verdict,
     ) -> Self {
-        let mut decision = Self {
-            allowed: true,
-            reason: Reason::WithinQuotas,
-            taken: 0,
-            lease: None,
-            retry_after: None,
-            binding: None,
-            others: Vec::new(),
-        };
+        let mut decision = Self::because(Reason::WithinQuotas, true);
         for quota in quotas {
             let (policy, window) = (quota.shared_name(), quota.window());
             decision.add(QuotaReport { policy, window, verdict: verdict(quota) });
@@ -104,12 +105,49 @@ impl Decision {
     /// The refusal of a key that is blocked for `time` yet.
     #[must_use]
     pub fn blocked(time: Duration) -> Self {
+        Self { retry_after: Some(time), ..Self::because(Reason::Blocked, false) }
+    }
+
+    /// A decision in which no quota had a say.
+    pub(super) fn because(reason: Reason, allowed: bool) -> Self {
         Self {
-            allowed: false,
-            reason: Reason::Blocked,
-            retry_after: Some(time),
-            ..Self::of([], 0, |_| Verdict::allowed(0, 0, Duration::ZERO))
+            allowed,
+            reason,
+            is_shadowed: false,
+            is_degraded: false,
+            is_remembered: false,
+            taken: 0,
+            lease: None,
+            retry_after: None,
+            binding: None,
+            others: Vec::new(),
         }
+    }
+
+    /// Allows what was refused.
+    pub(super) fn shadowed(mut self) -> Self {
+        self.is_shadowed = !self.allowed;
+        self.allowed = true;
+        self
+    }
+
+    /// Says that the store had no part in it, and so counted nothing.
+    pub(super) fn degraded(mut self) -> Self {
+        self.is_degraded = true;
+        self.taken = 0;
+        self
+    }
+
+    /// What it says some time later, if nothing else happened.
+    pub(super) fn remembered(mut self, after: Duration) -> Self {
+        let later = |time: Duration| time.saturating_sub(after);
+        self.is_remembered = true;
+        self.retry_after = self.retry_after.map(later);
+        for report in self.binding.iter_mut().chain(&mut self.others) {
+            report.verdict.reset = later(report.verdict.reset);
+            report.verdict.retry_after = report.verdict.retry_after.map(later);
+        }
+        self
     }
 
     /// Says that it holds the lease of this number.
@@ -139,6 +177,27 @@ impl Decision {
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
+    }
+
+    /// Whether it was refused, and is allowed only because the limiter refuses nothing, see
+    /// [`RateLimiterBuilder::shadow`](super::RateLimiterBuilder::shadow).
+    #[must_use]
+    pub fn is_shadowed(&self) -> bool {
+        self.is_shadowed
+    }
+
+    /// Whether the store failed, so that the limiter's
+    /// [`FailurePolicy`](super::FailurePolicy) decided.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.is_degraded
+    }
+
+    /// Whether the limiter refused it without asking the store again. [`remaining`](Self::remaining)
+    /// is then what was left when it asked.
+    #[must_use]
+    pub fn is_remembered(&self) -> bool {
+        self.is_remembered
     }
 
     /// How much there can be at once of the quota that binds. `None` where no quota was asked.
@@ -183,8 +242,8 @@ impl Decision {
         self.binding.iter().chain(&self.others)
     }
 
-    /// How much was counted against every quota: the cost, or nothing where it was refused or only
-    /// peeked at.
+    /// How much the store counted against every quota: the cost, or nothing where the request was
+    /// refused or only peeked at, or the store was not asked. A refund gives back no more than this.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.taken

@@ -194,7 +194,7 @@ impl fmt::Debug for MemoryRateLimits {
     }
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
 mod tests {
     use futures::FutureExt;
 

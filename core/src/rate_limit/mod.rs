@@ -1,5 +1,6 @@
 //! Rate limits: how much of something a key may have, and who keeps count.
 //!
+//! - [`RateLimiter`] is what a program uses: it asks a store, and answers where the store cannot.
 //! - [`Quota`] says how much, in which time, and by which [`Rule`].
 //! - [`Check`] asks for some of it, and a [`Decision`] answers.
 //! - [`rule`] decides for one quota and [`KeyState`] for all quotas of a key, both without I/O:
@@ -9,6 +10,7 @@
 mod decision;
 mod forgetful;
 mod key_state;
+mod limiter;
 mod memory;
 mod quota;
 pub mod rule;
@@ -16,6 +18,7 @@ mod store;
 
 pub use decision::{Decision, QuotaReport, Reason};
 pub use key_state::{Check, KeyState};
+pub use limiter::{FailurePolicy, RateLimitStats, RateLimiter, RateLimiterBuilder};
 pub use memory::{MemoryRateLimits, MemoryRateLimitsBuilder};
 pub use quota::{Quota, Rule};
 pub use store::{Counting, ExactRateLimitStore, RateLimitCapabilities, RateLimitStore};

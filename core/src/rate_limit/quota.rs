@@ -171,6 +171,12 @@ impl Quota {
         self.window
     }
 
+    /// A part of it, of at least 1 where there is any.
+    pub(super) fn share(&self, of: u32) -> Self {
+        let part = |whole: u64| (whole / u64::from(of.max(1))).max(whole.min(1));
+        Self { limit: part(self.limit), burst: part(self.burst), ..self.clone() }
+    }
+
     pub(super) fn shared_name(&self) -> Cow<'static, str> {
         self.name.clone()
     }
