@@ -55,6 +55,15 @@ impl TestWorker {
         })
     }
 
+    /// The address of [`Worker::behind_the_proxy`].
+    ///
+    /// # Errors
+    ///
+    /// Where the Worker does not start, or the address cannot be found.
+    pub fn behind_the_proxy(&self) -> Result<String> {
+        self.worker()?.behind_the_proxy()
+    }
+
     /// Ends it. A test's thread may still hold this when `main` returns, and nothing is dropped then.
     pub fn stop(&self) {
         drop(self.worker.lock().unwrap_or_else(PoisonError::into_inner).take());

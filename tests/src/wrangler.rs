@@ -2,11 +2,13 @@
 //! on this machine.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::process::Process;
@@ -108,7 +110,12 @@ impl Wrangler {
                 Some(address.trim().to_owned())
             })
             .context("the Worker did not start")?;
-        Ok(Worker { process, base, _wrangler: self })
+        Ok(Worker { process, base, wrangler: self })
+    }
+
+    /// Where wrangler writes all that it does.
+    fn logs(&self) -> PathBuf {
+        self.state.path().join("logs")
     }
 
     /// In the Worker's folder, with the repository's own Node.js.
@@ -121,7 +128,7 @@ impl Wrangler {
             // A folder whose name has a colon cannot stand in PATH, and then wrangler says so.
             .env("PATH", std::env::join_paths(path).unwrap_or_default())
             .env("WRANGLER_SEND_METRICS", "false")
-            .env("WRANGLER_LOG_PATH", self.state.path().join("logs"))
+            .env("WRANGLER_LOG_PATH", self.logs())
             .env("WRANGLER_REGISTRY_PATH", self.state.path().join("registry"))
             .env("NO_COLOR", "1")
             .env("CI", "1");
@@ -154,7 +161,7 @@ pub struct Worker {
     process: Process,
     base: String,
     // Its state, which is removed when the process has ended: fields are dropped in order.
-    _wrangler: Wrangler,
+    wrangler: Wrangler,
 }
 
 impl Worker {
@@ -162,6 +169,25 @@ impl Worker {
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Where workerd itself listens. Wrangler's proxy in front of it goes on with a request whose
+    /// client has left, so that the Worker does not hear of it.
+    ///
+    /// # Errors
+    ///
+    /// Where wrangler's log does not name it.
+    pub fn behind_the_proxy(&self) -> Result<String> {
+        let logs = self.wrangler.logs();
+        let started = Instant::now();
+        // Wrangler writes its log when it finds the time.
+        while started.elapsed() < PATIENCE {
+            if let Some(address) = logged_address(&logs)? {
+                return Ok(address);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        bail!("wrangler's logs in {} do not name the userWorkerUrl", logs.display())
     }
 
     /// Waits for a line that contains `text`, among those already said and those to come.
@@ -179,6 +205,23 @@ impl Worker {
     pub fn said(&self) -> String {
         self.process.said()
     }
+}
+
+/// The last address of workerd that one of the logs names.
+fn logged_address(logs: &Path) -> Result<Option<String>> {
+    for log in fs::read_dir(logs).with_context(|| format!("no logs in {}", logs.display()))? {
+        let log = String::from_utf8_lossy(&fs::read(log?.path())?).into_owned();
+        let last = log.rsplit_once(r#""userWorkerUrl":{"protocol":"http:","hostname":""#);
+        let address = last.and_then(|(_, rest)| {
+            let (host, rest) = rest.split_once(r#"","port":""#)?;
+            let (port, _) = rest.split_once('"')?;
+            Some(format!("http://{host}:{port}"))
+        });
+        if address.is_some() {
+            return Ok(address);
+        }
+    }
+    Ok(None)
 }
 
 fn workspace() -> &'static Path {

@@ -39,6 +39,14 @@ fn counts() -> &'static Mutex<HashMap<String, u32>> {
     LOADS.get_or_init(Mutex::default)
 }
 
+/// The number of the load that begins.
+fn begin_load(key: &str) -> u32 {
+    let mut counts = counts().lock().unwrap_or_else(PoisonError::into_inner);
+    let count = counts.entry(key.to_owned()).or_default();
+    *count += 1;
+    *count
+}
+
 pub(crate) fn loads(key: &str) -> u32 {
     let counts = counts().lock().unwrap_or_else(PoisonError::into_inner);
     counts.get(key).copied().unwrap_or(0)
@@ -53,10 +61,9 @@ pub(crate) async fn load(
 ) -> Result<String> {
     let cache = cache(backend, env, runtime)?;
     let loader = || async {
-        *counts().lock().unwrap_or_else(PoisonError::into_inner).entry(key.into()).or_default() +=
-            1;
+        let number = begin_load(key);
         runtime.sleep(millis(ms)).await;
-        Ok::<_, Infallible>(format!("the value of {key}"))
+        Ok::<_, Infallible>(format!("{key} by load {number}"))
     };
     let value = cache.get_or_load(key, loader).await.map_err(into_worker)?;
     Ok(String::clone(&value))

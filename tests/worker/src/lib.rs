@@ -5,7 +5,7 @@
 //! | `GET /cases` | the names of all cases |
 //! | `GET /run/{backend}/{case}` | the [`CaseReport`](larder_tests::conformance::CaseReport) of a case on `memory`, `kv`, `kv-local` or `durable` |
 //! | `GET /claims/{backend}` | what its store says of itself |
-//! | `GET /load/{backend}/{key}?ms=` | the value of a load that takes so long |
+//! | `GET /load/{backend}/{key}?ms=` | the value of a load that takes so long; with `&ends_with_client` the request is not run to its end |
 //! | `GET /loads/{key}` | how often this isolate has loaded the key |
 //! | `GET /probe/{name}` | see `probes` |
 
@@ -43,11 +43,15 @@ async fn fetch(request: Request, env: Env, ctx: Context) -> Result<Response> {
             Response::from_json(&Claims::from(store.capabilities()))
         }
         ["load", backend, key] => {
-            let ms = url.query_pairs().find(|(name, _)| name == "ms");
-            let ms = ms.and_then(|(_, ms)| ms.parse().ok()).unwrap_or(0);
+            let asked = |name| url.query_pairs().find(|(known, _)| known == name);
+            let ms = asked("ms").and_then(|(_, ms)| ms.parse().ok()).unwrap_or(0);
+            let ends_with_client = asked("ends_with_client").is_some();
             let (backend, key) = (backend.to_owned(), key.to_owned());
             let work = runtime.clone();
             let load = async move { coalescing::load(&backend, &env, &work, &key, ms).await };
+            if ends_with_client {
+                return Response::ok(load.await?);
+            }
             Response::ok(runtime.run_to_end(load).await??)
         }
         ["loads", key] => Response::ok(coalescing::loads(key).to_string()),
