@@ -1,13 +1,12 @@
 //! How an entry looks inside the store.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{self, Codec, Json, RAW};
+use crate::codec::{self, AnyCodec, RAW};
 use crate::error::SharedError;
 use crate::time::Timestamp;
 use crate::wire::{self, HEADER_BYTES, Header};
@@ -30,11 +29,11 @@ use crate::wire::{self, HEADER_BYTES, Header};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Layout {
-    /// Larder's own: a versioned frame with the entry's life, then the value in a [`Codec`].
+    /// Larder's own: a versioned frame with the entry's life, then the value in a [`Codec`](crate::codec::Codec).
     ///
     /// Lives are exact to the millisecond on every store, «absent» is distinct from every value,
     /// and an entry of another codec or version is a counted miss.
-    Framed(Arc<dyn Codec>),
+    Framed(AnyCodec),
 
     /// The value alone, as JSON, with a life of whole seconds (rounded up) that only the store
     /// keeps: on Redis just what a Node.js service writes by `SETEX key ttl JSON.stringify(value)`
@@ -47,7 +46,7 @@ pub enum Layout {
 
 impl Default for Layout {
     fn default() -> Self {
-        Self::Framed(Arc::new(Json))
+        Self::Framed(AnyCodec::JSON)
     }
 }
 
@@ -84,36 +83,35 @@ impl Layout {
     pub(crate) fn codec_name(&self) -> &'static str {
         match self {
             Self::Framed(codec) => codec.name(),
-            Self::Plain => Json.name(),
+            Self::Plain => AnyCodec::JSON.name(),
         }
     }
 
     pub(crate) fn encode<T: Serialize + ?Sized>(
         &self,
-        value: Presence<&T>,
+        value: &T,
         life: Life,
     ) -> Result<Bytes, SharedError> {
         match self {
             Self::Framed(codec) => {
-                let frame = wire::begin(&header(codec.number(), value.is_none(), life), 224);
-                let frame = match value {
-                    Some(value) => {
-                        let mut payload = frame.writer();
-                        codec::encode(&**codec, value, &mut payload)?;
-                        payload.into_inner()
-                    }
-                    None => frame,
-                };
-                finish(frame)
+                let frame = wire::begin(&header(codec.number(), false, life), 224);
+                let mut payload = frame.writer();
+                codec.encode(value, &mut payload)?;
+                finish(payload.into_inner())
             }
-            Self::Plain => match value {
-                Some(value) => {
-                    let mut json = BytesMut::with_capacity(256).writer();
-                    codec::encode(&Json, value, &mut json)?;
-                    Ok(json.into_inner().freeze())
-                }
-                None => Ok(Bytes::from_static(NULL)),
-            },
+            Self::Plain => {
+                let mut json = BytesMut::with_capacity(256).writer();
+                AnyCodec::JSON.encode(value, &mut json)?;
+                Ok(json.into_inner().freeze())
+            }
+        }
+    }
+
+    /// That there is no value.
+    pub(crate) fn encode_absence(&self, life: Life) -> Result<Bytes, SharedError> {
+        match self {
+            Self::Framed(codec) => finish(wire::begin(&header(codec.number(), true, life), 0)),
+            Self::Plain => Ok(Bytes::from_static(NULL)),
         }
     }
 
@@ -125,7 +123,7 @@ impl Layout {
         match self {
             Self::Framed(codec) => match open(stored, codec.number(), has_passed) {
                 Opened::Payload(None, life) => Stored::Fresh(None, life),
-                Opened::Payload(Some(payload), life) => match codec::decode(&**codec, payload) {
+                Opened::Payload(Some(payload), life) => match codec.decode(payload) {
                     Ok(value) => Stored::Fresh(Some(value), life),
                     Err(_) => Stored::Unreadable("decode"),
                 },
@@ -133,7 +131,7 @@ impl Layout {
                 Opened::Unreadable(why) => Stored::Unreadable(why),
             },
             Self::Plain if stored == NULL => Stored::Fresh(None, UNKNOWN),
-            Self::Plain => match codec::decode(&Json, stored) {
+            Self::Plain => match AnyCodec::JSON.decode(stored) {
                 Ok(value) => Stored::Fresh(Some(value), UNKNOWN),
                 Err(_) => Stored::Unreadable("decode"),
             },
@@ -290,7 +288,7 @@ mod tests {
         vec![
             Layout::default(),
             #[cfg(feature = "msgpack")]
-            Layout::Framed(Arc::new(crate::codec::MessagePack)),
+            Layout::Framed(crate::codec::MessagePack.into()),
             Layout::Plain,
         ]
     }
@@ -307,7 +305,7 @@ mod tests {
         #[test]
         fn what_is_encoded_is_decoded(thing in thing(), raw: Vec<u8>) {
             for layout in layouts() {
-                let stored = layout.encode(Some(&thing), life()).unwrap();
+                let stored = layout.encode(&thing, life()).unwrap();
                 prop_assert!(layout.holds_value(&stored, alive));
                 match layout.decode::<Thing>(&stored, alive) {
                     Stored::Fresh(found, _) => prop_assert_eq!(found.as_ref(), Some(&thing)),
@@ -358,7 +356,7 @@ mod tests {
     fn an_entry_is_over_at_its_time_and_not_before() {
         let end = life().fresh_until;
         let layout = Layout::default();
-        let stored = layout.encode(Some(&1), life()).unwrap();
+        let stored = layout.encode(&1, life()).unwrap();
         let at = |now: Timestamp| layout.decode::<u8>(&stored, |until| now >= until);
         assert!(matches!(at(end - Duration::from_micros(1)), Stored::Fresh(Some(1), _)));
         assert!(matches!(at(end), Stored::Expired));

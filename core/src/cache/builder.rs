@@ -100,7 +100,7 @@ impl CacheBuilder {
 
     /// The codec for values, in Larder's own layout. [`Json`](crate::codec::Json) by default.
     pub fn codec(self, codec: impl Codec) -> Self {
-        self.layout(Layout::Framed(Arc::new(codec)))
+        self.layout(Layout::Framed(codec.into()))
     }
 
     /// How entries look in the store. [`Layout::Plain`] shares them with services of other makes.

@@ -75,7 +75,10 @@ impl<T: Cacheable> Form for Coded<T> {
     type Value = T;
 
     fn encode(layout: &Layout, value: Presence<&T>, life: Life) -> Result<Bytes, SharedError> {
-        layout.encode(value, life)
+        match value {
+            Some(value) => layout.encode(value, life),
+            None => layout.encode_absence(life),
+        }
     }
 
     fn decode(
@@ -96,7 +99,7 @@ impl<V: RawValue> Form for Raw<V> {
     fn encode(layout: &Layout, value: Presence<&V>, life: Life) -> Result<Bytes, SharedError> {
         match value {
             Some(value) => layout.encode_raw(&value.to_bytes(), life),
-            None => layout.encode::<()>(None, life),
+            None => layout.encode_absence(life),
         }
     }
 

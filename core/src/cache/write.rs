@@ -104,7 +104,7 @@ impl Cache {
         for (key, value) in entries {
             let key = self.full_key(key.as_ref())?;
             let ttl = self.policy.life(false, fastrand::f64());
-            let encoded = self.layout().encode(Some(&value), Life::starting(now, ttl));
+            let encoded = self.layout().encode(&value, Life::starting(now, ttl));
             values.push((self.fitting(&key, encoded)?, ttl));
             keys.push(key);
         }
@@ -285,7 +285,7 @@ impl Cache {
         policy: &Policy,
     ) -> Result<(), Error> {
         let (life, ttl) = self.life_from_now(policy)?;
-        self.put_encoded(key, self.layout().encode(Some(value), life), ttl).await
+        self.put_encoded(key, self.layout().encode(value, life), ttl).await
     }
 
     pub(super) async fn put_as_is<V: RawValue>(

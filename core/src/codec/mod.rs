@@ -10,6 +10,7 @@
 //! # Ok::<(), larder_core::Error>(())
 //! ```
 
+mod any;
 mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
@@ -18,6 +19,7 @@ use std::fmt;
 
 use crate::error::SharedError;
 
+pub use any::AnyCodec;
 pub use json::Json;
 #[cfg(feature = "msgpack")]
 pub use msgpack::MessagePack;
@@ -102,7 +104,7 @@ pub trait Codec: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// Larder's own codecs, which are called without type erasure.
+/// Larder's own codecs.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -115,38 +117,4 @@ pub enum Builtin {
 /// Wraps an error of a format for [`Codec`]'s methods.
 pub fn shared(error: impl std::error::Error + Send + Sync + 'static) -> SharedError {
     std::sync::Arc::new(error)
-}
-
-/// Calls a codec with the type known where the codec is Larder's own.
-pub(crate) fn encode<T: serde::Serialize + ?Sized>(
-    codec: &dyn Codec,
-    value: &T,
-    mut to: impl std::io::Write,
-) -> Result<(), SharedError> {
-    match codec.builtin() {
-        Some(Builtin::Json) => json::encode(value, to),
-        #[cfg(feature = "msgpack")]
-        Some(Builtin::MessagePack) => msgpack::encode(value, to),
-        None => codec.encode(&value, &mut to),
-    }
-}
-
-/// Calls a codec with the type known where the codec is Larder's own.
-pub(crate) fn decode<T: serde::de::DeserializeOwned>(
-    codec: &dyn Codec,
-    from: &[u8],
-) -> Result<T, SharedError> {
-    match codec.builtin() {
-        Some(Builtin::Json) => json::decode(from),
-        #[cfg(feature = "msgpack")]
-        Some(Builtin::MessagePack) => msgpack::decode(from),
-        None => {
-            let mut value = None;
-            codec.decode(from, &mut |deserializer| {
-                value = Some(erased_serde::deserialize(deserializer).map_err(shared)?);
-                Ok(())
-            })?;
-            value.ok_or_else(|| shared(std::io::Error::other("the codec read no value")))
-        }
-    }
 }

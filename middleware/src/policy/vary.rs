@@ -38,10 +38,14 @@ pub(crate) struct FieldNames(Vec<HeaderName>);
 
 impl FromIterator<HeaderName> for FieldNames {
     fn from_iter<I: IntoIterator<Item = HeaderName>>(names: I) -> Self {
-        let mut names: Vec<HeaderName> = names.into_iter().collect();
-        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        names.dedup();
-        Self(names)
+        let mut sorted: Vec<HeaderName> = Vec::new();
+        for name in names {
+            let place = sorted.binary_search_by(|it| it.as_str().cmp(name.as_str()));
+            if let Err(place) = place {
+                sorted.insert(place, name);
+            }
+        }
+        Self(sorted)
     }
 }
 

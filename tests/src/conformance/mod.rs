@@ -29,7 +29,6 @@ mod page;
 mod report;
 mod store;
 
-use std::sync::Arc;
 
 use futures::future::{Either, select};
 use larder_core::codec::MessagePack;
@@ -61,7 +60,7 @@ pub fn limit_cases() -> impl Iterator<Item = &'static Case> {
 pub fn layouts() -> [(&'static str, Layout); 3] {
     [
         ("json", Layout::default()),
-        ("msgpack", Layout::Framed(Arc::new(MessagePack))),
+        ("msgpack", Layout::Framed(MessagePack.into())),
         ("plain", Layout::Plain),
     ]
 }
