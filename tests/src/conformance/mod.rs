@@ -29,7 +29,6 @@ mod page;
 mod report;
 mod store;
 
-
 use futures::future::{Either, select};
 use larder_core::codec::MessagePack;
 use larder_core::{Layout, VirtualRuntime, seconds};
