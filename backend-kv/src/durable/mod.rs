@@ -1,5 +1,6 @@
 //! The store on Durable Objects, and what its objects do.
 
+mod alarm;
 mod builder;
 mod engine;
 mod object;

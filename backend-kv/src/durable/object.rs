@@ -1,10 +1,11 @@
 //! The object's shell: requests, the clock and the alarm.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 
-use worker::{Response, State};
+use worker::{Response, State, Storage};
 
-use super::engine::{Engine, Swept, next_sweep};
+use super::alarm::{Alarm, Clockwork};
+use super::engine::{Engine, Swept};
 use crate::error::Failure;
 use crate::js::{self, Sql};
 
@@ -19,20 +20,14 @@ const SWEEP_STEPS: u32 = 10;
 pub struct Object {
     state: State,
     engine: OnceCell<Engine<Sql>>,
-    /// For when the alarm is set; unknown at first.
-    armed: Cell<Armed>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Armed {
-    Unknown,
-    Known(Option<u64>),
+    alarm: Alarm<Storage>,
 }
 
 impl Object {
     #[must_use]
     pub fn new(state: State) -> Self {
-        Self { state, engine: OnceCell::new(), armed: Cell::new(Armed::Unknown) }
+        let alarm = Alarm::new(state.storage());
+        Self { state, engine: OnceCell::new(), alarm }
     }
 
     /// Carries out a request of a [`DurableStore`](crate::DurableStore).
@@ -45,7 +40,7 @@ impl Object {
         let now = js::now().as_millis();
         let handled = self.engine()?.handle(&request, now);
         if let Some(expires) = handled.expires {
-            self.arm(now, expires).await?;
+            self.alarm.arm(now, expires).await?;
         }
         Response::from_bytes(handled.reply)
     }
@@ -56,7 +51,7 @@ impl Object {
     ///
     /// Where the storage fails; Workers calls again then.
     pub async fn alarm(&self) -> worker::Result<Response> {
-        self.armed.set(Armed::Known(None));
+        self.alarm.rang();
         let now = js::now().as_millis();
         let engine = self.engine()?;
         let mut swept = Swept { is_partial: true, expires: None };
@@ -67,7 +62,7 @@ impl Object {
             swept = engine.sweep(now, SWEEP_ROWS).map_err(into_worker)?;
         }
         if let Some(expires) = swept.expires {
-            self.arm(now, expires).await?;
+            self.alarm.arm(now, expires).await?;
         }
         Response::empty()
     }
@@ -79,24 +74,18 @@ impl Object {
         let engine = Engine::new(Sql::new(self.state.storage().sql())).map_err(into_worker)?;
         Ok(self.engine.get_or_init(|| engine))
     }
+}
 
-    async fn arm(&self, now: u64, expires: u64) -> worker::Result<()> {
-        let storage = self.state.storage();
-        let armed = match self.armed.get() {
-            Armed::Known(armed) => armed,
-            Armed::Unknown => storage.get_alarm().await?.and_then(|at| u64::try_from(at).ok()),
-        };
-        match next_sweep(now, armed, expires) {
-            Some(at) => {
-                self.armed.set(Armed::Known(Some(at)));
-                let delay = i64::try_from(at.saturating_sub(now)).unwrap_or(i64::MAX);
-                storage.set_alarm(delay).await
-            }
-            None => {
-                self.armed.set(Armed::Known(armed));
-                Ok(())
-            }
-        }
+impl Clockwork for Storage {
+    type Error = worker::Error;
+
+    async fn alarm(&self) -> worker::Result<Option<u64>> {
+        Ok(self.get_alarm().await?.and_then(|at| u64::try_from(at).ok()))
+    }
+
+    async fn set_alarm(&self, now: u64, at: u64) -> worker::Result<()> {
+        let delay = i64::try_from(at.saturating_sub(now)).unwrap_or(i64::MAX);
+        Storage::set_alarm(self, delay).await
     }
 }
 
