@@ -39,9 +39,12 @@ fn main() -> ExitCode {
             worker.json(&format!("/claims/{backend}"))
         });
     }
-    let probes: [(&str, Probe); 3] = [
+    let probes: [(&str, Probe); 6] = [
         ("leases are given once and end by themselves", leases),
         ("limits of kv are errors before the call", limits),
+        ("an object keeps the largest value and no larger one", largest),
+        ("an alarm removes what is over and nobody reads", alarm),
+        ("a call of many is one call an object or bulk", calls),
         ("a removal goes on where a request had to stop", removal),
     ];
     for (name, probe) in probes {
@@ -70,6 +73,41 @@ fn limits(worker: &TestWorker) -> Result<()> {
     for limit in ["long", "dot", "dots", "longest"] {
         ensure!(seen[limit] == true, "{limit} is not as the limits say: {seen}");
     }
+    Ok(())
+}
+
+fn largest(worker: &TestWorker) -> Result<()> {
+    let seen: Value = worker.json("/probe/largest")?;
+    ensure!(seen["bytes"] == 1_996_928, "the limit is another one: {seen}");
+    ensure!(seen["kept"] == true, "the largest value was not read back: {seen}");
+    ensure!(seen["refused"] == true, "a byte more was not refused: {seen}");
+    ensure!(seen["calls"] == 0, "the object was asked before the refusal: {seen}");
+    ensure!(seen["stands"] == true, "what stood there was lost: {seen}");
+    Ok(())
+}
+
+fn alarm(worker: &TestWorker) -> Result<()> {
+    let seen: Value = worker.json("/probe/alarm")?;
+    ensure!(seen["written"] == 4, "three entries and a lease were not written: {seen}");
+    ensure!(seen["left"] == 1, "what is over still lies in the storage: {seen}");
+    ensure!(seen["stands"] == true, "what is not over is gone: {seen}");
+    Ok(())
+}
+
+/// 250 keys: over five objects, and in bulk reads of 100.
+fn calls(worker: &TestWorker) -> Result<()> {
+    let seen: Value = worker.json("/probe/calls")?;
+    for backend in ["kv", "durable"] {
+        let seen = &seen[backend];
+        ensure!(seen["found"] == 250 && seen["removed"] == 250, "{backend}: keys are lost: {seen}");
+    }
+    for form in ["put_many", "get_many", "remove_many"] {
+        ensure!(seen["durable"][form] == 5, "{form} is not one call an object: {seen}");
+    }
+    let kv = &seen["kv"];
+    ensure!(kv["get_many"] == 3, "get_many is not one call for 100 keys: {seen}");
+    // KV writes and deletes one key a call; the look-up before a removal is in bulk.
+    ensure!(kv["put_many"] == 250 && kv["remove_many"] == 253, "more calls than keys: {seen}");
     Ok(())
 }
 

@@ -40,6 +40,8 @@ const SCHEMA: [&str; 3] = [
      )",
 ];
 
+const TABLES: [&str; 2] = ["larder_entries_v1", "larder_leases_v1"];
+
 /// 2^53 − 1: numbers that go through JavaScript are exact up to here.
 const LATEST: u64 = (1 << 53) - 1;
 
@@ -216,7 +218,7 @@ impl<D: Database> Engine<D> {
     /// Deletes up to `most` entries, and as many leases, whose lives are over.
     pub(crate) fn sweep(&self, now: u64, most: u64) -> Result<Swept, Failure> {
         let mut swept = Swept { is_partial: false, expires: None };
-        for table in ["larder_entries_v1", "larder_leases_v1"] {
+        for table in TABLES {
             let deleted = self.0.run(
                 &format!(
                     "DELETE FROM {table} WHERE key IN (SELECT key FROM {table} WHERE expires <= ?
@@ -232,6 +234,17 @@ impl<D: Database> Engine<D> {
             }
         }
         Ok(swept)
+    }
+
+    /// How many entries and leases are stored, whether or not their lives are over.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn rows(&self) -> Result<u64, Failure> {
+        let mut rows = 0;
+        for table in TABLES {
+            let counted = self.0.run(&format!("SELECT COUNT(*) FROM {table}"), Vec::new())?;
+            rows += first(counted).as_ref().map_or(Ok(0), unsigned)?;
+        }
+        Ok(rows)
     }
 }
 

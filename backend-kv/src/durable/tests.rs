@@ -196,6 +196,7 @@ fn a_sweep_deletes_what_is_over() {
         put(&engine, NOW, key, b"", life);
     }
     acquire(&engine, NOW, "lease", 40).unwrap();
+    assert_eq!(engine.rows().unwrap(), 5);
     assert_eq!(
         engine.sweep(NOW + 30, 2).unwrap(),
         Swept { is_partial: true, expires: Some(NOW + 30) }
@@ -208,7 +209,9 @@ fn a_sweep_deletes_what_is_over() {
         engine.sweep(NOW + 40, 2).unwrap(),
         Swept { is_partial: false, expires: Some(NOW + 500) }
     );
+    assert_eq!(engine.rows().unwrap(), 1);
     assert_eq!(engine.sweep(NOW + 500, 2).unwrap(), Swept { is_partial: false, expires: None });
+    assert_eq!(engine.rows().unwrap(), 0);
 }
 
 #[test]

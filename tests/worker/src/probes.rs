@@ -1,7 +1,8 @@
-//! What the conformance suite does not ask: leases, limits and the budget of calls.
+//! What the conformance suite does not ask: leases, limits, alarms and the budget of calls.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use larder_core::{
     Cache, Cursor, Leases, PutEntry, Runtime, Store, StoreError, StoreErrorKind, millis, minutes,
     seconds,
@@ -11,6 +12,11 @@ use serde_json::{Value, json};
 use worker::{Context, Env, Error, Result, Url};
 
 use crate::backends::into_worker;
+
+/// Over how many objects the many-forms are spread.
+const OBJECTS: u16 = 5;
+/// How many keys they are given: three bulk reads of KV.
+const KEYS: usize = 250;
 
 /// Answers what was seen.
 pub(crate) async fn probe(name: &str, env: &Env, ctx: &Context, url: &Url) -> Result<Value> {
@@ -23,6 +29,22 @@ pub(crate) async fn probe(name: &str, env: &Env, ctx: &Context, url: &Url) -> Re
             .await
             .map_err(into_worker),
         "limits" => limits(&KvStore::open(env, "KV", &unlimited).map_err(into_worker)?).await,
+        "largest" => largest(env, &unlimited).await.map_err(into_worker),
+        "alarm" => alarm(env, &unlimited).await,
+        "calls" => Ok(json!({
+            "kv": calls(&KvStore::open(env, "KV", &unlimited).map_err(into_worker)?, &unlimited)
+                .await
+                .map_err(into_worker)?,
+            "durable": calls(
+                &DurableStore::builder()
+                    .objects(OBJECTS)
+                    .open(env, "LARDER", &unlimited)
+                    .map_err(into_worker)?,
+                &unlimited,
+            )
+            .await
+            .map_err(into_worker)?,
+        })),
         "fill" => {
             let keys: Vec<String> = (0..300).map(|n| format!("fill:{n:03}")).collect();
             let value = "x".into();
@@ -89,5 +111,74 @@ async fn limits(kv: &KvStore) -> Result<Value> {
         "dot": dot == Some(StoreErrorKind::Unsupported),
         "dots": dots == Some(StoreErrorKind::Unsupported),
         "longest": longest,
+    }))
+}
+
+/// The largest value of an object, under its longest key, and a byte more.
+async fn largest(env: &Env, runtime: &WorkerRuntime) -> std::result::Result<Value, StoreError> {
+    let store = DurableStore::open(env, "LARDER", runtime)?;
+    let limits = store.capabilities();
+    let key = "k".repeat(limits.max_key_bytes);
+    let bytes = |count: usize| -> Bytes { (0..count).map(|n| (n % 251) as u8).collect() };
+    let value = bytes(limits.max_value_bytes);
+    store.put(&key, value.clone(), minutes(5)).await?;
+    let kept = store.get(&key).await?;
+    let before = runtime.calls();
+    let refused = store.put(&key, bytes(value.len() + 1), minutes(5)).await.err();
+    Ok(json!({
+        "bytes": value.len(),
+        "kept": kept.as_ref() == Some(&value),
+        "refused": refused.map(|error| error.kind()) == Some(StoreErrorKind::TooLarge),
+        "calls": before - runtime.calls(),
+        "stands": store.get(&key).await? == kept,
+    }))
+}
+
+/// What lies in an object's storage while nobody reads it: right after it was written, and when the
+/// alarm has removed what is over; or after a minute.
+async fn alarm(env: &Env, runtime: &WorkerRuntime) -> Result<Value> {
+    let store = DurableStore::builder().objects(1).open(env, "LARDER", runtime);
+    let store = store.map_err(into_worker)?;
+    let object = env.durable_object("LARDER")?.get_by_name("larder-0-of-1")?;
+    let rows = async || -> Result<u64> {
+        let count = object.fetch_with_str("https://larder/").await?.text().await?;
+        count.parse().map_err(into_worker)
+    };
+    let value = Bytes::from_static(b"v");
+    let entry = |key, ttl| PutEntry { key, value: value.clone(), ttl };
+    let lives =
+        [entry("short", seconds(1)), entry("shorter", millis(1)), entry("long", minutes(5))];
+    store.put_many(&lives).await.map_err(into_worker)?;
+    store.acquire("lease", seconds(1)).await.map_err(into_worker)?;
+    let written = rows().await?;
+    let mut left = written;
+    let begun = runtime.now();
+    while left > 1 && runtime.now().since(begun) < minutes(1) {
+        runtime.sleep(millis(200)).await;
+        left = rows().await?;
+    }
+    let stands = store.contains("long").await.map_err(into_worker)?;
+    Ok(json!({ "written": written, "left": left, "stands": stands }))
+}
+
+/// How many calls each many-form makes.
+async fn calls(
+    store: &dyn Store,
+    runtime: &WorkerRuntime,
+) -> std::result::Result<Value, StoreError> {
+    let keys: Vec<String> = (0..KEYS).map(|n| format!("calls:{n:03}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let value = Bytes::from_static(b"text");
+    let before = runtime.calls();
+    let entries: Vec<_> =
+        keys.iter().map(|key| PutEntry { key, value: value.clone(), ttl: minutes(5) }).collect();
+    store.put_many(&entries).await?;
+    let put = runtime.calls();
+    let found = store.get_many(&keys).await?.into_iter().flatten().count();
+    let got = runtime.calls();
+    let removed = store.remove_many(&keys).await?;
+    Ok(json!({
+        "put_many": before - put, "get_many": put - got, "remove_many": got - runtime.calls(),
+        "found": found, "removed": removed,
     }))
 }
