@@ -11,7 +11,7 @@
 //!
 //! | | [`KvStore`] | [`DurableStore`] |
 //! | --- | --- | --- |
-//! | a write is seen | elsewhere after up to 60 s, as a rule | by every later read |
+//! | a write is seen | elsewhere as a rule within 60 s | by every later read |
 //! | read where | near the client | where the object lives |
 //! | key | 512 B | 2,048 B |
 //! | value | 25 MiB | 2 MB less 3 KiB |

@@ -42,8 +42,8 @@ const PAGE_KEYS: u32 = 1_000;
 
 /// A [`Store`](larder_core::Store) on a namespace of Workers KV.
 ///
-/// Right for cached values that may be a minute old. A write is seen by others after up to 60 s, or
-/// the `cache_ttl` where that is longer, *as a rule*: [Cloudflare][how] says «60 seconds or more», and
+/// Right for cached values that may be a minute old. A write is seen by others *as a rule* within
+/// 60 s, or the `cache_ttl` where that is longer: [Cloudflare][how] says «60 seconds or more», and
 /// that the place of the write itself usually sees it at once. The same holds for a write that
 /// follows a *miss*, which KV remembers too, and for listings: a removal by pattern passes by a key
 /// that cannot be seen yet. There is no compare-and-swap and there are no counters.

@@ -55,7 +55,7 @@ impl Need {
             Self::StrongConsistency => match claimed.consistency {
                 Consistency::Strong => None,
                 Consistency::Eventual { within } => {
-                    Some(format!("a write is seen elsewhere after up to {within:?}"))
+                    Some(format!("a write is seen elsewhere as a rule within {within:?}"))
                 }
                 other => Some(format!("consistency is {other:?}")),
             },
