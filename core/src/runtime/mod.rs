@@ -37,7 +37,7 @@ mod virtual_time;
 #[cfg(all(feature = "browser", target_arch = "wasm32"))]
 pub use browser::SystemRuntime;
 #[cfg(test)]
-pub(crate) use harness::test;
+pub(crate) use harness::{natively, test};
 #[cfg(all(feature = "tokio", not(target_arch = "wasm32")))]
 pub use native::SystemRuntime;
 #[cfg(feature = "testing")]

@@ -1,11 +1,14 @@
-//! The memory store between threads.
+//! What is in memory, between threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder_core::{Glob, MemoryStore, PutEntry, Store, millis, seconds};
+use larder_core::rate_limit::Check;
+use larder_core::{
+    Glob, MemoryRateLimits, MemoryStore, PutEntry, Quota, RateLimitStore, Store, hours, millis, seconds,
+};
 
 #[test]
 fn threads_see_whole_values_within_the_bound() {
@@ -55,4 +58,32 @@ fn threads_see_whole_values_within_the_bound() {
         stop.store(true, Ordering::Relaxed);
     });
     assert!(store.weight_bytes() <= capacity, "in the end it weighs {}", store.weight_bytes());
+}
+
+#[test]
+fn threads_are_allowed_exactly_what_the_quota_says() {
+    let limits = MemoryRateLimits::builder().max_keys(2_000).build();
+    let quotas = [Quota::per_hour(1_000), Quota::new(700, hours(2)).gcra().named("tight")];
+    for round in 0..10 {
+        let key = format!("hot:{round}");
+        let worker = |number: u32| {
+            let mut allowed = 0;
+            for i in 0..1_000_u64 {
+                let other = format!("{round}:{number}:{i}");
+                // Keys that come and go, in parts that are full.
+                let brief = [Quota::new(1, millis(1 + i % 5))];
+                limits.check_now(&Check::new(&other, &brief)).unwrap();
+                let check = Check::new(&key, &quotas);
+                allowed += u32::from(limits.check_now(&check).unwrap().is_allowed());
+            }
+            allowed
+        };
+        let allowed: u32 = thread::scope(|scope| {
+            let worker = &worker;
+            let workers: Vec<_> = (0..4).map(|number| scope.spawn(move || worker(number))).collect();
+            workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+        });
+        assert_eq!(allowed, 700, "in round {round}");
+    }
+    assert!(limits.len() <= 2_000, "{limits:?}");
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rate_limit::{Counting, MemoryRateLimits, RateLimitCapabilities, Reason};
-use crate::runtime::{VirtualRuntime, test};
+use crate::runtime::{VirtualRuntime, natively, test};
 use crate::sync::lock;
 use crate::time::{hours, millis, minutes, seconds};
 
@@ -483,4 +483,44 @@ fn settings_that_cannot_work_are_named() {
     let strict = RateLimiter::builder(late()).quota(minute());
     assert!(problem(strict).contains("RateLimiter::approximate"));
     assert!(RateLimiter::approximate(late()).quota(minute()).build().is_ok());
+}
+
+natively! {
+    /// The figures, under the names that the documentation has for them.
+    #[test]
+    fn decisions_are_counted_under_their_names() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let figures = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let (runtime, store, limiter) =
+                remote(|it| it.name("api").deny(["foe"]).on_failure(FailurePolicy::Deny));
+            runtime.block_on(async {
+                for key in ["a", "a", "a", "a", "foe"] {
+                    limiter.check(key).await.unwrap();
+                }
+                limiter.block("b", minutes(1)).await.unwrap();
+                limiter.check("b").await.unwrap();
+                limiter.peek("c").await.unwrap();
+                store.set_down(true);
+                limiter.check("c").await.unwrap();
+                limiter.reset("c").await.unwrap_err();
+            });
+        });
+        let text = figures.render();
+        for line in [
+            r#"larder_limit_checks_total{limiter="api",result="allowed"} 2"#,
+            r#"larder_limit_checks_total{limiter="api",result="refused"} 5"#,
+            r#"larder_limit_refusals_total{limiter="api",policy="minute"} 2"#,
+            r#"larder_limit_refusals_total{limiter="api",policy="deny"} 1"#,
+            r#"larder_limit_refusals_total{limiter="api",policy="block"} 1"#,
+            r#"larder_limit_refusals_total{limiter="api",policy="failure"} 1"#,
+            r#"larder_limit_remembered_refusals_total{limiter="api"} 1"#,
+            r#"larder_limit_degraded_total{limiter="api",policy="deny",kind="unavailable"} 1"#,
+            r#"larder_limit_store_errors_total{limiter="api",operation="check",kind="unavailable"} 1"#,
+            r#"larder_limit_store_errors_total{limiter="api",operation="reset",kind="unavailable"} 1"#,
+            r#"larder_limit_store_seconds_count{limiter="api"} 5"#,
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
 }
