@@ -304,13 +304,18 @@ fn a_refusal_on_its_way_is_not_remembered_over_what_is_given_back_meanwhile() {
         let limiter =
             RateLimiter::builder(store.clone()).quota(Quota::per_minute(1)).build().unwrap();
         store.set_delay(millis(20));
+        lock(&store.0.delay).1.seed(seed);
         runtime.block_on(async {
             limiter.check("a").await.unwrap();
             let refund = async {
                 runtime.sleep(millis(seed % 30)).await;
                 limiter.refund("a", 1).await.unwrap();
             };
-            let (checked, ()) = join(limiter.check("a"), refund).await;
+            let check = async {
+                runtime.sleep(millis(seed * 7 % 30)).await;
+                limiter.check("a").await
+            };
+            let (checked, ()) = join(check, refund).await;
             let again = limiter.check("a").await.unwrap();
             assert_eq!(again.is_allowed(), !checked.unwrap().is_allowed(), "with seed {seed}");
         });
