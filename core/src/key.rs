@@ -119,6 +119,21 @@ impl Namespace {
         &self.0
     }
 
+    /// The complete key, checked against the rules and the limit of a store.
+    pub(crate) fn full_key(
+        &self,
+        key: &str,
+        max_bytes: usize,
+        store: &'static str,
+    ) -> Result<String, KeyError> {
+        if key.is_empty() {
+            return Err(KeyError::Empty { what: "key" });
+        }
+        let full = self.join(key);
+        check_key(&full, max_bytes, store)?;
+        Ok(full)
+    }
+
     /// The complete key.
     pub(crate) fn join(&self, key: &str) -> String {
         let mut full = String::with_capacity(self.0.len() + key.len());

@@ -303,13 +303,8 @@ impl Cache {
     }
 
     fn full_key(&self, key: &str) -> Result<String, KeyError> {
-        if key.is_empty() {
-            return Err(KeyError::Empty { what: "key" });
-        }
-        let full = self.namespace.join(key);
         let store = &self.store;
-        key::check_key(&full, store.capabilities().max_key_bytes, store.name())?;
-        Ok(full)
+        self.namespace.full_key(key, store.capabilities().max_key_bytes, store.name())
     }
 
     /// Calls the store, and counts how long it took and whether it failed.

@@ -19,7 +19,7 @@ use futures::future::{Either, select};
 
 use super::{Check, Decision, ExactRateLimitStore, KeyState, Quota, RateLimitStore, Rule};
 use crate::error::{Error, StoreError, StoreErrorKind};
-use crate::key::{self, KeyError, Namespace};
+use crate::key::{KeyError, Namespace};
 use crate::runtime::Runtime;
 
 pub use builder::RateLimiterBuilder;
@@ -403,12 +403,8 @@ impl RateLimiter {
     }
 
     fn full_key(&self, key: &str) -> Result<String, KeyError> {
-        if key.is_empty() {
-            return Err(KeyError::Empty { what: "key" });
-        }
-        let full = self.namespace.join(key);
-        key::check_key(&full, self.store.capabilities().max_key_bytes, self.store.name())?;
-        Ok(full)
+        let store = &self.store;
+        self.namespace.full_key(key, store.capabilities().max_key_bytes, store.name())
     }
 }
 
