@@ -1,6 +1,7 @@
 //! The answer to a check.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::quota::Quota;
@@ -73,10 +74,13 @@ pub struct QuotaReport {
 
 impl QuotaReport {
     /// The more it binds, the greater it is.
+    ///
+    /// What is left says nothing of a refusal: it grows while one waits, at a pace of each rule's
+    /// own, and of two that refuse for as long one would bind now and the other a moment later.
     fn weight(&self) -> impl Ord + use<> {
         let Verdict { allowed, remaining, reset, retry_after, .. } = self.verdict;
         let never = !allowed && retry_after.is_none();
-        (!allowed, never, retry_after, std::cmp::Reverse(remaining), reset)
+        (!allowed, never, retry_after, allowed.then_some(Reverse(remaining)), reset)
     }
 }
 
@@ -289,6 +293,8 @@ mod tests {
         let short = refused(Some(seconds(1)));
         let decision = decide(&[Verdict::allowed(9, 0, seconds(9)), short, refused(None)]);
         assert_eq!((decision.refused_by(), decision.retry_after()), (Some("c"), None));
+        let half_full = Verdict::refused(9, 4, seconds(9), Some(seconds(1)));
+        assert_eq!(decide(&[half_full, short]).refused_by(), Some("a"));
         let decision = decide(&[refused(Some(seconds(2))), short]);
         assert_eq!((decision.refused_by(), decision.retry_after()), (Some("a"), Some(seconds(2))));
         assert_eq!(decision.taken(), 0);
