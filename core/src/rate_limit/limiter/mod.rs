@@ -146,6 +146,31 @@ impl RateLimiter {
         Ok(decision)
     }
 
+    /// What [`check_cost`](Self::check_cost) answers, where the store is in this process and needs
+    /// no waiting; `None`, and nothing counted, where it is elsewhere.
+    ///
+    /// For callers that would have to put a future into a box.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    ///
+    /// ```
+    /// # use larder_core::{MemoryRateLimits, Quota, RateLimiter};
+    /// let limiter =
+    ///     RateLimiter::builder(MemoryRateLimits::new()).quota(Quota::per_hour(100)).build()?;
+    /// let decision = limiter.check_now("user:42", 1).transpose()?;
+    /// assert_eq!(decision.and_then(|it| it.remaining()), Some(99));
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    pub fn check_now(&self, key: impl AsRef<str>, cost: u64) -> Option<Result<Decision, Error>> {
+        if !self.store.capabilities().in_process {
+            return None;
+        }
+        let decision = self.decide_now(key.as_ref(), cost).transpose()?;
+        Some(decision.inspect(|decision| self.shared.meter.decided(decision)))
+    }
+
     /// What [`check`](Self::check) would say now. Takes nothing, and is not counted.
     ///
     /// # Errors
@@ -303,6 +328,21 @@ impl RateLimiter {
         Self { store, runtime, ..self.clone() }
     }
 
+    /// The clock, timers and tasks that it uses.
+    ///
+    /// ```
+    /// # use larder_core::{MemoryRateLimits, Quota, RateLimiter, Runtime};
+    /// # let limiter =
+    /// #     RateLimiter::builder(MemoryRateLimits::new()).quota(Quota::per_hour(100)).build()?;
+    /// let now = limiter.runtime().now();
+    /// # let _ = now;
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
     /// The limiter's name in metrics and logs.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -320,18 +360,30 @@ impl RateLimiter {
             Some(decision) => decision,
             None => {
                 let (full, quotas) = self.subject(key)?;
-                let mut check = Check::new(&full, &quotas).cost(cost);
+                let mut check = numbered(Check::new(&full, &quotas).cost(cost));
                 check.takes = takes;
-                if quotas.iter().any(|quota| quota.rule() == Rule::Concurrency) {
-                    check.lease = fastrand::u64(..);
-                }
                 match self.store.check_now(&check) {
                     Some(decision) => decision,
                     None => self.ask(&check, &quotas).await,
                 }
             }
         };
-        Ok(if self.shared.is_shadow { decision.shadowed() } else { decision })
+        Ok(self.in_shadow(decision))
+    }
+
+    fn decide_now(&self, key: &str, cost: u64) -> Result<Option<Decision>, Error> {
+        let decision = match self.shared.lists.decide(key) {
+            Some(decision) => Some(decision),
+            None => {
+                let (full, quotas) = self.subject(key)?;
+                self.store.check_now(&numbered(Check::new(&full, &quotas).cost(cost)))
+            }
+        };
+        Ok(decision.map(|decision| self.in_shadow(decision)))
+    }
+
+    fn in_shadow(&self, decision: Decision) -> Decision {
+        if self.shared.is_shadow { decision.shadowed() } else { decision }
     }
 
     /// Asks the store, unless its refusal is remembered, and without it where it fails.
@@ -405,6 +457,15 @@ impl RateLimiter {
     fn full_key(&self, key: &str) -> Result<String, KeyError> {
         let store = &self.store;
         self.namespace.full_key(key, store.capabilities().max_key_bytes, store.name())
+    }
+}
+
+/// The check, with a number for the lease that it may come to hold.
+fn numbered(check: Check<'_>) -> Check<'_> {
+    if check.quotas.iter().any(|quota| quota.rule() == Rule::Concurrency) {
+        check.lease(fastrand::u64(..))
+    } else {
+        check
     }
 }
 

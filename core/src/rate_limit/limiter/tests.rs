@@ -403,6 +403,28 @@ fn a_slow_store_has_failed_after_the_timeout() {
 }
 
 #[test]
+fn only_a_store_in_this_process_decides_without_waiting() {
+    let (_, store, far) = remote(|it| it);
+    assert!(far.check_now("a", 1).is_none());
+    assert_eq!((store.checks(), far.stats()), (0, RateLimitStats::default()));
+
+    let runtime = VirtualRuntime::seeded(0);
+    let near = RateLimiter::builder(MemoryRateLimits::builder().on(runtime))
+        .quota(Quota::per_minute(2))
+        .quota(Quota::concurrent(9, hours(1)))
+        .deny(["foe"])
+        .shadow(true)
+        .build()
+        .unwrap();
+    let decide = |key, cost| near.check_now(key, cost).unwrap();
+    let first = decide("a", 2).unwrap();
+    assert_eq!((first.taken(), first.lease().is_some()), (2, true));
+    assert!(decide("a", 1).unwrap().is_shadowed() && decide("foe", 1).unwrap().is_shadowed());
+    assert!(matches!(decide("a\n", 1), Err(Error::Key(_))));
+    assert_eq!((near.stats().allowed, near.stats().shadowed), (1, 2));
+}
+
+#[test]
 fn lists_decide_before_the_store_is_asked() {
     let (runtime, store, limiter) = remote(|it| {
         it.allow(["friend", "both"])
