@@ -7,7 +7,7 @@
 //!   `kv::DurableStore` (feature `kv`): where they are kept.
 //! - `http::ResponseCache` (feature `http`): a tower layer that answers GET and HEAD from a cache.
 //! - [`RateLimiter`]: how much of something a key may have, by one or several [`Quota`]s;
-//!   [`MemoryRateLimits`] counts in this process.
+//!   [`MemoryRateLimits`] counts in this process, `redis::RedisRateLimits` (feature `redis`) in Redis.
 //! - [`Store`], [`RateLimitStore`], [`Runtime`]: what a backend, or another platform, has to implement.
 //!
 //! | feature | brings |
@@ -15,7 +15,7 @@
 //! | `memory` (default) | the store in this process |
 //! | `tokio` (default) | the clock, timers and tasks of Tokio, on native targets |
 //! | `browser` | the clock, timers and tasks of a browser, on wasm32 |
-//! | `redis` | the store on Redis and Valkey, on native targets |
+//! | `redis` | the stores on Redis and Valkey, on native targets |
 //! | `kv` | the stores on KV and Durable Objects, and the runtime of a request, on Workers |
 //! | `http` | the tower middleware |
 //! | `axum` | the same, with whole paths in keys inside of nested routers of axum |

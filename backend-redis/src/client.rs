@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use larder_core::{StoreError, StoreErrorKind};
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline, RedisError, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
 use tokio::time::{Instant, timeout_at};
 
 use crate::backoff::Backoff;
@@ -16,12 +16,16 @@ use crate::link::{Link, Live};
 use crate::meter::Meter;
 
 /// What a call sends.
-///
-/// Whatever is sent here must bear being sent twice: the answer to the first time may be lost. All
-/// commands of the store do. Reads change nothing; `SETEX`, `PSETEX` and `UNLINK` leave the same
-/// state when they are repeated.
 pub(crate) trait Request: Sync {
     type Reply: Send;
+
+    /// Whether it may be sent again where the answer to the first time was lost.
+    ///
+    /// All commands of the store may. Reads change nothing; `SETEX`, `PSETEX` and `UNLINK` leave
+    /// the same state when they are repeated.
+    fn can_be_repeated(&self) -> bool {
+        true
+    }
 
     fn send(
         &self,
@@ -120,7 +124,10 @@ impl Client {
                 self.link.broken(live);
             }
             tries = tries.saturating_sub(1);
-            if tries == 0 || remedy == Remedy::None {
+            // An answer of the server's says that it did nothing.
+            let is_lost = matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse);
+            let is_final = remedy == Remedy::None || (is_lost && !request.can_be_repeated());
+            if tries == 0 || is_final {
                 return Err(from_redis(operation, &self.address, &error));
             }
             self.meter.retried();

@@ -4,6 +4,8 @@
 //!
 //! - [`RedisStore`], the [`Store`](larder_core::Store): what it sends, and what it does when Redis
 //!   is down.
+//! - [`RedisRateLimits`], the [`RateLimitStore`](larder_core::RateLimitStore) on the same connection;
+//!   [`RateLimitLayout`], what it shares with services of other makes.
 //! - [`RedisStoreBuilder`], its settings and their defaults.
 //! - [`ConnectionEvent`], what happens to the connection; [`BreakerState`], whether calls go
 //!   through.
@@ -64,6 +66,7 @@ mod link;
 mod log;
 mod meter;
 mod outstanding;
+mod rate_limits;
 mod scan;
 mod store;
 #[cfg(feature = "tls")]
@@ -74,4 +77,5 @@ mod url;
 pub use builder::RedisStoreBuilder;
 pub use events::ConnectionEvent;
 pub use gate::BreakerState;
+pub use rate_limits::{RateLimitLayout, RedisRateLimits};
 pub use store::RedisStore;

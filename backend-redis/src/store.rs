@@ -24,6 +24,7 @@ use crate::gather::{self, Gather};
 use crate::link::Link;
 use crate::meter::Meter;
 use crate::outstanding::{Entered, Outstanding};
+use crate::rate_limits::RedisRateLimits;
 use crate::{scan, ttl};
 
 /// A [`Store`] on Redis 6 or newer, or Valkey, over one multiplexed connection.
@@ -81,13 +82,13 @@ use crate::{scan, ttl};
 #[derive(Clone)]
 pub struct RedisStore(Arc<Inner>);
 
-struct Inner {
-    client: Arc<Client>,
+pub(crate) struct Inner {
+    pub(crate) client: Arc<Client>,
     gather: Option<Arc<Gather>>,
     calls: Outstanding,
     capabilities: Capabilities,
     runtime: Arc<SystemRuntime>,
-    config: Config,
+    pub(crate) config: Config,
 }
 
 impl RedisStore {
@@ -167,6 +168,28 @@ impl RedisStore {
     #[must_use]
     pub fn breaker_state(&self) -> BreakerState {
         self.0.client.gate.state()
+    }
+
+    /// Rate limits on this store's connection, behind its circuit breaker and with its time-outs.
+    ///
+    /// ```
+    /// use larder_core::{Quota, RateLimiter};
+    /// use larder_redis::RedisStore;
+    ///
+    /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = RedisStore::lazy("redis://127.0.0.1/")?;
+    /// let limiter =
+    ///     RateLimiter::builder(store.rate_limits()).quota(Quota::per_minute(100)).build()?;
+    /// # Ok(()) }
+    /// # run().unwrap();
+    /// ```
+    #[must_use]
+    pub fn rate_limits(&self) -> RedisRateLimits {
+        RedisRateLimits::on(self.clone())
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
     }
 
     pub(crate) fn new(config: Config, listener: Listener) -> Result<Self, StoreError> {

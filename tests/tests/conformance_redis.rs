@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use larder_core::{Layout, Store, StoreError, seconds};
+use larder_core::{Layout, RateLimitStore, Store, StoreError, seconds};
 use larder_redis::RedisStore;
 use larder_tests::conformance::{self, Backend};
 use larder_tests::redis_server::RedisServer;
@@ -17,7 +17,9 @@ fn main() -> ExitCode {
         for (name, layout) in [("json", Layout::default()), ("plain", Layout::Plain)] {
             let url = url.clone();
             let run = trials::on_tokio(move || {
+                let counts = url.clone();
                 Backend::new("redis", move || Box::pin(open(url.clone())))
+                    .counting(move || Box::pin(open_limits(counts.clone())))
                     .layout(layout)
                     .run_name(name)
             });
@@ -31,7 +33,14 @@ fn main() -> ExitCode {
 }
 
 /// With time for every command: what a store does that is overloaded is not the question here.
+async fn connect(url: String) -> Result<RedisStore, StoreError> {
+    RedisStore::builder().url(url).command_timeout(seconds(30)).connect().await
+}
+
 async fn open(url: String) -> Result<Arc<dyn Store>, StoreError> {
-    let store = RedisStore::builder().url(url).command_timeout(seconds(30)).connect().await?;
-    Ok(Arc::new(store))
+    Ok(Arc::new(connect(url).await?))
+}
+
+async fn open_limits(url: String) -> Result<Arc<dyn RateLimitStore>, StoreError> {
+    Ok(Arc::new(connect(url).await?.rate_limits()))
 }
