@@ -8,6 +8,7 @@
 //! - `http::ResponseCache` (feature `http`): a tower layer that answers GET and HEAD from a cache.
 //! - [`RateLimiter`]: how much of something a key may have, by one or several [`Quota`]s;
 //!   [`MemoryRateLimits`] counts in this process, `redis::RedisRateLimits` (feature `redis`) in Redis.
+//!   `http::RateLimit` (feature `http`) is a tower layer that asks one about each request.
 //! - [`Store`], [`RateLimitStore`], [`Runtime`]: what a backend, or another platform, has to implement.
 //!
 //! | feature | brings |
@@ -18,7 +19,7 @@
 //! | `redis` | the stores on Redis and Valkey, on native targets |
 //! | `kv` | the stores on KV and Durable Objects, and the runtime of a request, on Workers |
 //! | `http` | the tower middleware |
-//! | `axum` | the same, with whole paths in keys inside of nested routers of axum |
+//! | `axum` | the same, with whole paths in keys inside of nested routers of axum, and the address of the connection |
 //! | `msgpack` | the MessagePack codec |
 //! | `testing` | a virtual clock |
 //!

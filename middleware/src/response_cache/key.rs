@@ -3,17 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-#[cfg(feature = "axum")]
-use axum::extract::OriginalUri;
+use http::HeaderMap;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, Uri};
 use larder_core::{Cache, Layout, check_key};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
 use super::variants::SUFFIX_BYTES;
+use crate::key_text::{push_hex, whole_uri};
 
 type Maker = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 
@@ -101,24 +100,6 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// The URI with the prefix that axum has stripped from it, where the router is nested.
-fn whole_uri(request: &Parts) -> &Uri {
-    #[cfg(feature = "axum")]
-    if let Some(OriginalUri(whole)) = request.extensions.get()
-        && is_end_of(&request.uri, whole)
-    {
-        return whole;
-    }
-    &request.uri
-}
-
-/// Whether nothing but the beginning of the path is missing. A URI that was written anew, by
-/// whatever the request has passed, stands for itself.
-#[cfg(feature = "axum")]
-fn is_end_of(uri: &Uri, whole: &Uri) -> bool {
-    uri.query() == whole.query() && (uri.path() == "/" || whole.path().ends_with(uri.path()))
-}
-
 fn push_resource(key: &mut String, request: &Parts) -> Option<()> {
     let uri = whole_uri(request);
     // HEAD is answered from the response to GET.
@@ -178,17 +159,10 @@ fn push_sorted(key: &mut String, query: &str) {
     }
 }
 
-pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)]);
-        text.push(DIGITS[usize::from(byte & 15)]);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "axum")]
+    use axum::extract::OriginalUri;
     use http::Request;
     use larder_core::{MemoryStore, VirtualRuntime};
     use proptest::prelude::*;

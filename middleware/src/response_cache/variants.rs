@@ -4,7 +4,7 @@ use http::HeaderMap;
 use larder_core::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::key::push_hex;
+use crate::key_text::push_hex;
 use crate::policy::FieldNames;
 
 /// What stands under the key of a resource with variants: on which fields of the request it

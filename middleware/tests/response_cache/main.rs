@@ -10,7 +10,7 @@ mod heads;
 mod origin;
 mod plain;
 mod request_runtime;
-#[path = "../../src/runtime.rs"]
+#[path = "../../src/runtime/harness.rs"]
 mod runtime;
 mod vary;
 

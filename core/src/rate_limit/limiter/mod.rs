@@ -343,6 +343,20 @@ impl RateLimiter {
         &self.runtime
     }
 
+    /// The store that it asks.
+    ///
+    /// ```
+    /// # use larder_core::{MemoryRateLimits, Quota, RateLimitStore, RateLimiter};
+    /// # let limiter =
+    /// #     RateLimiter::builder(MemoryRateLimits::new()).quota(Quota::per_hour(100)).build()?;
+    /// assert!(limiter.store().capabilities().in_process);
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn RateLimitStore> {
+        &self.store
+    }
+
     /// The limiter's name in metrics and logs.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -1,5 +1,5 @@
-//! What differs between targets: the attributes of tests, by the harness of the target: cargo's
-//! own, or that of wasm-bindgen, which runs them in a browser or in Node.js.
+//! The attributes of tests, by the harness of the target: cargo's own, or that of wasm-bindgen,
+//! which runs them in a browser or in Node.js.
 //!
 //! The tests beside the crate include this file, so that a test is written once for every target.
 

@@ -1,0 +1,233 @@
+//! Which requests are counted together.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt};
+use http::HeaderName;
+use http::request::Parts;
+use larder_core::check_key;
+use sha2::{Digest, Sha256};
+
+use super::ClientIp;
+use crate::key_text::{push_hex, whole_uri};
+
+/// Longer keys take more room than they are worth. With a namespace, every store takes as much.
+const LONGEST: usize = 256;
+
+/// What the requests that are counted together have in common: their key.
+///
+/// A [`ClientIp`] is one, which is what most limits are by. Keys that break the rules of the store,
+/// or are longer than 256 bytes, become `sha256:<hash>`.
+///
+/// ```
+/// use http::HeaderName;
+/// use larder_http::rate_limit::{By, ClientIp};
+///
+/// // Each path for itself.
+/// let by = By::from(ClientIp::behind_proxies(1)).and(By::path());
+///
+/// // By the account that a layer before this one has found, else by the address.
+/// #[derive(Clone)]
+/// struct Account(u64);
+/// let address = ClientIp::behind_proxies(1);
+/// let by = By::function(move |request| match request.extensions.get::<Account>() {
+///     Some(Account(id)) => Some(format!("account:{id}")),
+///     None => address.key(request),
+/// });
+/// # let _ = by;
+/// ```
+#[derive(Clone)]
+pub struct By(Kind);
+
+type Find = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
+type FindLater = Arc<dyn Fn(&Parts) -> BoxFuture<'static, Option<String>> + Send + Sync>;
+
+#[derive(Clone)]
+enum Kind {
+    ClientIp(ClientIp),
+    Header(HeaderName),
+    Path,
+    Function(Find),
+    Future(FindLater),
+    Both(Arc<(By, By)>),
+    Hashed(Arc<By>),
+}
+
+impl By {
+    /// The value of a header; of several lines, all values together. Where there is none, there is
+    /// no key.
+    ///
+    /// A client writes what it likes. Only behind something that has checked the value does it limit
+    /// anybody. One that is a secret is better [`hashed`](Self::hashed).
+    #[must_use]
+    pub const fn header(name: HeaderName) -> Self {
+        Self(Kind::Header(name))
+    }
+
+    /// The path, without the query. With the feature `axum` it is the whole one inside of nested
+    /// routers too.
+    ///
+    /// By itself one limit for all clients together; see [`and`](Self::and).
+    #[must_use]
+    pub const fn path() -> Self {
+        Self(Kind::Path)
+    }
+
+    /// What a function finds in the request's head: a session, an account, a tenant. Where it finds
+    /// nothing, there is no key.
+    pub fn function(find: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Kind::Function(Arc::new(find)))
+    }
+
+    /// What a function finds that has to wait. It takes from the request's head what it needs, and
+    /// returns a future.
+    ///
+    /// ```
+    /// use larder_http::rate_limit::By;
+    ///
+    /// # async fn tenant_of(host: String) -> Option<String> { Some(host) }
+    /// let by = By::future(|request| {
+    ///     let host = request.headers.get("host").and_then(|host| host.to_str().ok());
+    ///     let host = host.map(str::to_owned);
+    ///     async move { tenant_of(host?).await }
+    /// });
+    /// # let _ = by;
+    /// ```
+    pub fn future<F>(find: impl Fn(&Parts) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Option<String>> + Send + 'static,
+    {
+        Self(Kind::Future(Arc::new(move |request| find(request).map(not_empty).boxed())))
+    }
+
+    /// By this and by another. Where one of the two has no key, there is none.
+    #[must_use]
+    pub fn and(self, other: impl Into<Self>) -> Self {
+        Self(Kind::Both(Arc::new((self, other.into()))))
+    }
+
+    /// By the SHA-256 of the key, which keeps a secret in it out of the store.
+    #[must_use]
+    pub fn hashed(self) -> Self {
+        Self(Kind::Hashed(Arc::new(self)))
+    }
+
+    pub(super) fn key(&self, request: &Parts) -> Key {
+        self.find(request).map(|key| if is_within_rules(&key) { key } else { hash(&key) })
+    }
+
+    fn find(&self, request: &Parts) -> Key {
+        match &self.0 {
+            Kind::ClientIp(address) => address.key(request).into(),
+            Kind::Header(name) => header(request, name).into(),
+            Kind::Path => Some(whole_uri(request).path().to_owned()).into(),
+            Kind::Function(find) => find(request).into(),
+            Kind::Future(find) => Key::Later(find(request)),
+            Kind::Both(both) => match (both.0.find(request), both.1.find(request)) {
+                (Key::Now(a), Key::Now(b)) => joined(a, b).into(),
+                (a, b) => {
+                    Key::Later(async move { joined(a.found().await, b.found().await) }.boxed())
+                }
+            },
+            Kind::Hashed(by) => by.find(request).map(hash),
+        }
+    }
+
+    /// Whether the request has no key because its address is not known: nothing that its sender
+    /// could have done better.
+    pub(super) fn lacks_address(&self, request: &Parts) -> bool {
+        match &self.0 {
+            Kind::ClientIp(address) => address.of(request).is_none(),
+            Kind::Both(both) => both.0.lacks_address(request) || both.1.lacks_address(request),
+            Kind::Hashed(by) => by.lacks_address(request),
+            Kind::Header(_) | Kind::Path | Kind::Function(_) | Kind::Future(_) => false,
+        }
+    }
+}
+
+impl From<ClientIp> for By {
+    fn from(address: ClientIp) -> Self {
+        Self(Kind::ClientIp(address))
+    }
+}
+
+impl fmt::Debug for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::ClientIp(address) => address.fmt(f),
+            Kind::Header(name) => f.debug_tuple("Header").field(name).finish(),
+            Kind::Path => f.write_str("Path"),
+            Kind::Function(_) => f.write_str("Function"),
+            Kind::Future(_) => f.write_str("Future"),
+            Kind::Both(both) => f.debug_tuple("Both").field(&both.0).field(&both.1).finish(),
+            Kind::Hashed(by) => f.debug_tuple("Hashed").field(by).finish(),
+        }
+    }
+}
+
+/// A request's key, if it has one.
+pub(super) enum Key {
+    Now(Option<String>),
+    Later(BoxFuture<'static, Option<String>>),
+}
+
+impl Key {
+    fn map(self, change: impl FnOnce(String) -> String + Send + 'static) -> Self {
+        match self {
+            Self::Now(key) => Self::from(key.map(change)),
+            Self::Later(key) => Self::Later(key.map(|key| key.map(change)).boxed()),
+        }
+    }
+
+    async fn found(self) -> Option<String> {
+        match self {
+            Self::Now(key) => key,
+            Self::Later(key) => key.await,
+        }
+    }
+}
+
+impl From<Option<String>> for Key {
+    fn from(key: Option<String>) -> Self {
+        Self::Now(not_empty(key))
+    }
+}
+
+fn not_empty(key: Option<String>) -> Option<String> {
+    key.filter(|key| !key.is_empty())
+}
+
+fn header(request: &Parts, name: &HeaderName) -> Option<String> {
+    let mut lines = request.headers.get_all(name).iter();
+    let mut key = lines.next()?.as_bytes().to_vec();
+    for line in lines {
+        key.push(b',');
+        key.extend_from_slice(line.as_bytes());
+    }
+    Some(String::from_utf8(key).unwrap_or_else(|error| hash(error.as_bytes())))
+}
+
+/// What belongs to which of the two can be told from the result.
+fn joined(a: Option<String>, b: Option<String>) -> Option<String> {
+    let escaped = |text: String| match text.contains(['|', '%']) {
+        true => text.replace('%', "%25").replace('|', "%7C"),
+        false => text,
+    };
+    let mut key = escaped(a?);
+    key.push('|');
+    key.push_str(&escaped(b?));
+    Some(key)
+}
+
+fn is_within_rules(key: &str) -> bool {
+    check_key(key, LONGEST, "the rate limit").is_ok()
+}
+
+fn hash(key: impl AsRef<[u8]>) -> String {
+    let mut hashed = String::with_capacity(71);
+    hashed.push_str("sha256:");
+    push_hex(&mut hashed, &Sha256::digest(key));
+    hashed
+}

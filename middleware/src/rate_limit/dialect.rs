@@ -1,0 +1,251 @@
+//! How a response tells what is left.
+
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use larder_core::Timestamp;
+use larder_core::rate_limit::{Decision, QuotaReport};
+
+/// The names and the form in which headers tell what a [`Decision`] says.
+///
+/// Times are in whole seconds and rounded up, so that nobody comes too early. Where a response has
+/// such headers already, from a layer further inside, those stand; [`IETF`](Self::IETF) adds to
+/// them.
+///
+/// A limit may be told in several dialects, or in none:
+///
+/// ```
+/// use larder_core::{MemoryRateLimits, Quota, RateLimiter};
+/// use larder_http::RateLimit;
+/// use larder_http::rate_limit::Dialect;
+///
+/// let limiter =
+///     RateLimiter::builder(MemoryRateLimits::new()).quota(Quota::per_minute(100)).build()?;
+/// let layer = RateLimit::new(limiter.clone()).headers([Dialect::X_RATE_LIMIT, Dialect::IETF]);
+/// let silent = RateLimit::new(limiter).headers([]);
+/// # let _ = (layer, silent);
+/// # Ok::<(), larder_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Dialect(Kind);
+
+type Write = Arc<dyn Fn(&Decision, Timestamp, &mut HeaderMap) + Send + Sync>;
+
+#[derive(Clone)]
+enum Kind {
+    XRateLimit,
+    Draft6,
+    Draft7,
+    Ietf,
+    Own(Write),
+}
+
+impl Dialect {
+    /// What most services send, and the default: `X-RateLimit-Limit`, `X-RateLimit-Remaining` and
+    /// `X-RateLimit-Reset`, which is in seconds since the UNIX epoch. Of several quotas the one that
+    /// binds. Equal to the `legacyHeaders` of express-rate-limit.
+    pub const X_RATE_LIMIT: Self = Self(Kind::XRateLimit);
+
+    /// As in draft-ietf-httpapi-ratelimit-headers-06: `RateLimit-Limit`, `RateLimit-Remaining`,
+    /// `RateLimit-Reset`, which is in seconds from now, and `RateLimit-Policy` with all quotas.
+    /// Equal to the `draft-6` of express-rate-limit.
+    pub const DRAFT_6: Self = Self(Kind::Draft6);
+
+    /// As in draft-ietf-httpapi-ratelimit-headers-07: the same values in one field,
+    /// `RateLimit: limit=100, remaining=50, reset=30`. Equal to the `draft-7` of
+    /// express-rate-limit.
+    pub const DRAFT_7: Self = Self(Kind::Draft7);
+
+    /// As in draft-ietf-httpapi-ratelimit-headers since its version 08, of which 11 is the newest:
+    ///
+    /// ```text
+    /// RateLimit-Policy: "burst";q=100;w=60, "daily";q=1000;w=86400
+    /// RateLimit: "burst";r=50;t=30, "daily";r=950;t=51000
+    /// ```
+    ///
+    /// All quotas, first the one that binds. The `t` of one that refuses is the time after which
+    /// the request will pass, which is also that of `Retry-After`. The draft may still change.
+    pub const IETF: Self = Self(Kind::Ietf);
+
+    /// A dialect of one's own: writes what the decision says into the headers of the response. The
+    /// decision's times count from the time that is told beside it, which is when it was made.
+    ///
+    /// ```
+    /// use larder_http::rate_limit::Dialect;
+    ///
+    /// let degraded = Dialect::new(|decision, _, headers| {
+    ///     if decision.is_degraded() {
+    ///         headers.insert("x-ratelimit-degraded", http::HeaderValue::from_static("1"));
+    ///     }
+    /// });
+    /// # let _ = degraded;
+    /// ```
+    pub fn new(
+        write: impl Fn(&Decision, Timestamp, &mut HeaderMap) + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::Own(Arc::new(write)))
+    }
+
+    pub(super) fn write(&self, told: &Told<'_>, headers: &mut HeaderMap) {
+        match &self.0 {
+            Kind::XRateLimit => x_rate_limit(told, headers),
+            Kind::Draft6 => draft_6(told, headers),
+            Kind::Draft7 => draft_7(told, headers),
+            Kind::Ietf => ietf(told, headers),
+            Kind::Own(write) => write(told.decision, told.decided, headers),
+        }
+    }
+}
+
+impl fmt::Debug for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            Kind::XRateLimit => "X_RATE_LIMIT",
+            Kind::Draft6 => "DRAFT_6",
+            Kind::Draft7 => "DRAFT_7",
+            Kind::Ietf => "IETF",
+            Kind::Own(_) => "the user's",
+        })
+    }
+}
+
+const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// The largest integer of a structured field (RFC 9651 §3.3.1).
+const LARGEST: u64 = 999_999_999_999_999;
+
+/// Whole seconds, rounded up.
+pub(super) fn seconds_of(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
+/// A decision, and when it is told: its service may have taken its time.
+pub(super) struct Told<'a> {
+    pub(super) decision: &'a Decision,
+    pub(super) decided: Timestamp,
+    /// Not before that.
+    pub(super) now: Timestamp,
+}
+
+impl Told<'_> {
+    /// The limit, what remains, and when all of it is there again.
+    fn binding(&self) -> Option<(u64, u64, Timestamp)> {
+        let decision = self.decision;
+        let reset = (self.decided + decision.reset()?).max(self.now);
+        Some((decision.limit()?, decision.remaining()?, reset))
+    }
+
+    /// What is left of a time of the decision, in whole seconds.
+    fn left_of(&self, time: Duration) -> u64 {
+        seconds_of((self.decided + time).since(self.now))
+    }
+}
+
+fn x_rate_limit(told: &Told<'_>, headers: &mut HeaderMap) {
+    let Some((limit, remaining, reset)) = told.binding() else { return };
+    if headers.contains_key(X_RATELIMIT_LIMIT) {
+        return;
+    }
+    headers.insert(X_RATELIMIT_LIMIT, limit.into());
+    headers.insert(X_RATELIMIT_REMAINING, remaining.into());
+    headers.insert(X_RATELIMIT_RESET, reset.as_micros().div_ceil(1_000_000).into());
+}
+
+fn draft_6(told: &Told<'_>, headers: &mut HeaderMap) {
+    let Some((limit, remaining, reset)) = told.binding() else { return };
+    if headers.contains_key(RATELIMIT_LIMIT) {
+        return;
+    }
+    headers.insert(RATELIMIT_LIMIT, limit.into());
+    headers.insert(RATELIMIT_REMAINING, remaining.into());
+    headers.insert(RATELIMIT_RESET, seconds_of(reset.since(told.now)).into());
+    set(headers, RATELIMIT_POLICY, draft_policies(told.decision));
+}
+
+fn draft_7(told: &Told<'_>, headers: &mut HeaderMap) {
+    let Some((limit, remaining, reset)) = told.binding() else { return };
+    if headers.contains_key(RATELIMIT) {
+        return;
+    }
+    let reset = seconds_of(reset.since(told.now));
+    set(headers, RATELIMIT, format!("limit={limit}, remaining={remaining}, reset={reset}"));
+    set(headers, RATELIMIT_POLICY, draft_policies(told.decision));
+}
+
+fn draft_policies(decision: &Decision) -> String {
+    listed(decision, |text, QuotaReport { verdict, window, .. }| {
+        write!(text, "{};w={}", verdict.limit, seconds_of(*window))
+    })
+}
+
+fn ietf(told: &Told<'_>, headers: &mut HeaderMap) {
+    if told.decision.limit().is_none() {
+        return;
+    }
+    let limits = listed(told.decision, |text, QuotaReport { policy, verdict, .. }| {
+        push_string(text, policy);
+        let until = told.left_of(verdict.retry_after.unwrap_or(verdict.reset));
+        write!(text, ";r={};t={}", integer(verdict.remaining), integer(until))
+    });
+    let policies = listed(told.decision, |text, QuotaReport { policy, window, verdict, .. }| {
+        push_string(text, policy);
+        write!(text, ";q={};w={}", integer(verdict.limit), integer(seconds_of(*window)))
+    });
+    add(headers, RATELIMIT, limits);
+    add(headers, RATELIMIT_POLICY, policies);
+}
+
+fn listed(
+    decision: &Decision,
+    mut push: impl FnMut(&mut String, &QuotaReport) -> fmt::Result,
+) -> String {
+    let mut text = String::with_capacity(32);
+    for quota in decision.quotas() {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        // A string takes everything.
+        let _ = push(&mut text, quota);
+    }
+    text
+}
+
+fn integer(number: u64) -> u64 {
+    number.min(LARGEST)
+}
+
+/// A String (RFC 9651 §3.3.3). What is not ASCII, which a String cannot hold, is percent-encoded.
+fn push_string(text: &mut String, name: &str) {
+    text.push('"');
+    for byte in name.bytes() {
+        match byte {
+            b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => text.push(char::from(byte)),
+            _ => {
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+    }
+    text.push('"');
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, text: String) {
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(name, value);
+    }
+}
+
+fn add(headers: &mut HeaderMap, name: HeaderName, text: String) {
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.append(name, value);
+    }
+}
