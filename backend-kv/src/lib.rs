@@ -1,4 +1,5 @@
-//! Larder on Cloudflare Workers: stores on KV and on Durable Objects, and a request's runtime.
+//! Larder on Cloudflare Workers: stores on KV and on Durable Objects, rate limits, and a request's
+//! runtime.
 //!
 //! In the order a reader needs it:
 //!
@@ -8,6 +9,8 @@
 //!   everywhere after a minute.
 //! - [`DurableStore`], a store on Durable Objects: strong, and a place for
 //!   [`Leases`](larder_core::Leases). Its objects are added to a Worker by [`durable_object!`].
+//! - [`DurableRateLimits`], a [`RateLimitStore`](larder_core::RateLimitStore) on objects of the same
+//!   class: exact.
 //!
 //! | | [`KvStore`] | [`DurableStore`] |
 //! | --- | --- | --- |
@@ -64,7 +67,7 @@ mod js;
 mod kv;
 mod runtime;
 
-pub use durable::{DurableStore, DurableStoreBuilder};
+pub use durable::{DurableRateLimits, DurableRateLimitsBuilder, DurableStore, DurableStoreBuilder};
 pub use kv::{KvStore, KvStoreBuilder};
 #[cfg(any(test, feature = "testing"))]
 pub use kv::{SimulatedKv, SimulatedKvReader};

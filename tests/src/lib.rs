@@ -2,6 +2,8 @@
 //!
 //! - [`conformance`]: what every backend has to do, as a list of cases that a backend's test hands
 //!   its store. Compiles to every target, so that it runs where the backend does.
+//! - [`histories`]: what a store of rate limits says to random histories of a key with hostile times,
+//!   beside the pure function.
 //! - [`simulation`]: callers over a database whose rows change, and what they may see of the past.
 //! - [`stores`]: a store around a store, that waits, fails or counts as a test wants it to.
 //!
@@ -24,6 +26,7 @@ pub mod demo_server;
 pub mod e2e;
 #[cfg(feature = "native")]
 mod eventually;
+pub mod histories;
 #[cfg(feature = "native")]
 pub mod http_client;
 #[cfg(feature = "native")]

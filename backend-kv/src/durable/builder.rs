@@ -1,15 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_core::{Capabilities, Consistency, StoreError, StoreErrorKind, millis, seconds};
+use larder_core::{Capabilities, Consistency, StoreError};
 use worker::Env;
 
-use super::placement::Placement;
-use super::{BATCH_KEYS, DurableStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, NAME, Shared};
+use super::fleet::Settings;
+use super::{BATCH_KEYS, DurableStore, FAMILY, MAX_KEY_BYTES, MAX_VALUE_BYTES, Shared};
 use crate::WorkerRuntime;
-use crate::js::Objects;
-
-const MOST_OBJECTS: u16 = 1_024;
 
 /// Builds a [`DurableStore`].
 ///
@@ -24,17 +21,10 @@ const MOST_OBJECTS: u16 = 1_024;
 ///     .open(&env, "LARDER", &WorkerRuntime::new(&ctx))?;
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[must_use = "a builder does nothing until `open`"]
 pub struct DurableStoreBuilder {
-    objects: u16,
-    timeout: Duration,
-}
-
-impl Default for DurableStoreBuilder {
-    fn default() -> Self {
-        Self { objects: 16, timeout: seconds(5) }
-    }
+    settings: Settings,
 }
 
 impl DurableStoreBuilder {
@@ -46,13 +36,13 @@ impl DurableStoreBuilder {
     ///
     /// An object answers 500 to 1,000 requests a second; a scan asks each of them.
     pub fn objects(mut self, objects: u16) -> Self {
-        self.objects = objects;
+        self.settings.objects = objects;
         self
     }
 
     /// How long a call may take. 5 s by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.settings.timeout = timeout;
         self
     }
 
@@ -60,39 +50,20 @@ impl DurableStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Config`] where there is no such binding, or a setting that cannot work.
+    /// [`StoreErrorKind::Config`](larder_core::StoreErrorKind::Config) where there is no such binding, or a setting that cannot work.
     pub fn open(
         self,
         env: &Env,
         binding: &str,
         runtime: &WorkerRuntime,
     ) -> Result<DurableStore, StoreError> {
-        let refuse =
-            |detail: String| Err(StoreError::new(StoreErrorKind::Config, NAME, "open", detail));
-        if !(1..=MOST_OBJECTS).contains(&self.objects) {
-            let objects = self.objects;
-            return refuse(format!("objects is {objects}; it can be 1 to {MOST_OBJECTS}"));
-        }
-        if self.timeout < millis(1) {
-            return refuse(format!("timeout is {:?}; give it at least 1 ms", self.timeout));
-        }
-        let objects = match Objects::open(env, binding) {
-            Ok(objects) => objects,
-            Err(failure) => {
-                return refuse(format!(
-                    "the Worker has no Durable Objects {binding:?} ({failure}); name them in \
-                     wrangler.toml under [[durable_objects.bindings]]"
-                ));
-            }
-        };
         let shared = Shared {
-            objects,
-            placement: Placement::new(self.objects),
+            fleet: self.settings.open(FAMILY, env, binding)?,
             capabilities: Capabilities::new(Consistency::Strong)
                 .max_key_bytes(MAX_KEY_BYTES)
                 .max_value_bytes(MAX_VALUE_BYTES)
                 .max_batch_keys(BATCH_KEYS),
-            timeout: self.timeout,
+            timeout: self.settings.timeout,
         };
         Ok(DurableStore { shared: Arc::new(shared), runtime: Arc::new(runtime.clone()) })
     }

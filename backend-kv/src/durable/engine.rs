@@ -7,7 +7,7 @@ use larder_core::Glob;
 use serde_bytes::Bytes;
 
 use super::protocol::{self, Put, Reply, Request};
-use super::{BATCH_BYTES, BATCH_KEYS};
+use super::{BATCH_BYTES, BATCH_KEYS, limits};
 use crate::error::Failure;
 
 /// A value of SQLite's.
@@ -25,7 +25,7 @@ pub(crate) trait Database {
     fn run(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Vec<Value>>, Failure>;
 }
 
-const SCHEMA: [&str; 3] = [
+const SCHEMA: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS larder_entries_v1 (
          key TEXT PRIMARY KEY NOT NULL,
          value BLOB NOT NULL,
@@ -38,12 +38,18 @@ const SCHEMA: [&str; 3] = [
          key TEXT UNIQUE NOT NULL,
          expires INTEGER NOT NULL
      )",
+    "CREATE TABLE IF NOT EXISTS larder_limits_v1 (
+         key TEXT PRIMARY KEY NOT NULL,
+         state BLOB NOT NULL,
+         expires INTEGER NOT NULL
+     )",
+    "CREATE INDEX IF NOT EXISTS larder_limits_v1_expires ON larder_limits_v1 (expires)",
 ];
 
-const TABLES: [&str; 2] = ["larder_entries_v1", "larder_leases_v1"];
+const TABLES: [&str; 3] = ["larder_entries_v1", "larder_leases_v1", "larder_limits_v1"];
 
 /// 2^53 − 1: numbers that go through JavaScript are exact up to here.
-const LATEST: u64 = (1 << 53) - 1;
+pub(super) const LATEST: u64 = (1 << 53) - 1;
 
 /// What a request came to.
 #[derive(Debug)]
@@ -100,6 +106,7 @@ impl<D: Database> Engine<D> {
                 )?;
                 reply(&Reply::Done)
             }
+            Request::Limits(ask) => limits::engine::answer(&self.0, &ask, now),
         }
     }
 
@@ -215,7 +222,7 @@ impl<D: Database> Engine<D> {
         Ok(Handled { expires, ..reply(&Reply::Lease(token))? })
     }
 
-    /// Deletes up to `most` entries, and as many leases, whose lives are over.
+    /// Deletes up to `most` rows of each table whose lives are over.
     pub(crate) fn sweep(&self, now: u64, most: u64) -> Result<Swept, Failure> {
         let mut swept = Swept { is_partial: false, expires: None };
         for table in TABLES {
@@ -236,7 +243,7 @@ impl<D: Database> Engine<D> {
         Ok(swept)
     }
 
-    /// How many entries and leases are stored, whether or not their lives are over.
+    /// How many rows are stored, whether or not their lives are over.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn rows(&self) -> Result<u64, Failure> {
         let mut rows = 0;
@@ -251,10 +258,14 @@ impl<D: Database> Engine<D> {
 /// Between two sweeps, in milliseconds: entries that are over are not found anyway.
 const SWEEP_PAUSE: u64 = 10_000;
 
+/// How far ahead an alarm is set at most, in milliseconds: 28 days. A date has an end, some lives
+/// have none.
+const LONGEST_PAUSE: u64 = 28 * 86_400_000;
+
 /// When to sweep, if it is to be sweeped at another time than `armed`, when the first entry is over
 /// at `expires`.
 pub(crate) fn next_sweep(now: u64, armed: Option<u64>, expires: u64) -> Option<u64> {
-    let wanted = expires.max(now + SWEEP_PAUSE);
+    let wanted = expires.clamp(now + SWEEP_PAUSE, now + LONGEST_PAUSE);
     match armed {
         Some(armed) if armed <= wanted + SWEEP_PAUSE => None,
         _ => Some(wanted),
@@ -265,16 +276,16 @@ fn after(now: u64, life_ms: u64) -> u64 {
     now.saturating_add(life_ms).min(LATEST)
 }
 
-fn reply(reply: &Reply<'_>) -> Result<Handled, Failure> {
+pub(super) fn reply(reply: &Reply<'_>) -> Result<Handled, Failure> {
     let reply = protocol::encode(reply).map_err(|error| Failure::new(error.to_string()))?;
     Ok(Handled { reply, expires: None })
 }
 
-fn first(rows: Vec<Vec<Value>>) -> Option<Value> {
+pub(super) fn first(rows: Vec<Vec<Value>>) -> Option<Value> {
     rows.into_iter().next()?.into_iter().next()
 }
 
-fn integer(number: u64) -> Value {
+pub(super) fn integer(number: u64) -> Value {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
@@ -285,7 +296,7 @@ fn unsigned(value: &Value) -> Result<u64, Failure> {
     }
 }
 
-fn unexpected(value: &Value) -> Failure {
+pub(super) fn unexpected(value: &Value) -> Failure {
     let kind = match value {
         Value::Null => "null",
         Value::Integer(_) => "a number",

@@ -1,8 +1,10 @@
-//! The store on Durable Objects, and what its objects do.
+//! The stores on Durable Objects, and what the objects do.
 
 mod alarm;
 mod builder;
 mod engine;
+mod fleet;
+mod limits;
 mod object;
 mod placement;
 pub(crate) mod protocol;
@@ -19,14 +21,17 @@ use worker::Env;
 
 use crate::WorkerRuntime;
 use crate::bounded::Call;
-use crate::js::Objects;
-use placement::Placement;
+use fleet::Fleet;
 
 pub use builder::DurableStoreBuilder;
 pub(crate) use engine::{Database, Value};
+pub(crate) use fleet::Transport;
+pub use limits::{DurableRateLimits, DurableRateLimitsBuilder};
 pub use object::Object;
 
 pub(crate) const NAME: &str = "durable";
+/// What the names of this store's objects begin with.
+const FAMILY: &str = "larder";
 
 /// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = 2_048;
@@ -69,8 +74,7 @@ pub struct DurableStore {
 
 #[derive(Debug)]
 struct Shared {
-    objects: Objects,
-    placement: Placement,
+    fleet: Fleet,
     capabilities: Capabilities,
     timeout: Duration,
 }

@@ -5,12 +5,13 @@ use siphasher::sip::SipHasher13;
 /// Keys over a fixed number of objects.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Placement {
+    family: &'static str,
     objects: u16,
 }
 
 impl Placement {
-    pub(crate) fn new(objects: u16) -> Self {
-        Self { objects: objects.max(1) }
+    pub(crate) fn new(family: &'static str, objects: u16) -> Self {
+        Self { family, objects: objects.max(1) }
     }
 
     pub(crate) fn objects(self) -> u16 {
@@ -26,7 +27,7 @@ impl Placement {
 
     /// The name under which the object is addressed.
     pub(crate) fn name(self, object: u16) -> String {
-        format!("larder-{object}-of-{}", self.objects)
+        format!("{}-{object}-of-{}", self.family, self.objects)
     }
 
     /// The objects that hold `keys`, each with the places of its keys.
@@ -53,7 +54,7 @@ mod tests {
     #[test]
     fn a_key_stays_where_it_is() {
         // Computed once, and fixed by what has been stored since.
-        let placement = Placement::new(16);
+        let placement = Placement::new("larder", 16);
         let places = ["", "a", "app:user:42", "日本"].map(|key| placement.of(key));
         assert_eq!(places, [12, 3, 8, 11]);
         assert_eq!(placement.name(3), "larder-3-of-16");
@@ -61,7 +62,7 @@ mod tests {
 
     #[test]
     fn keys_are_spread_evenly() {
-        let placement = Placement::new(16);
+        let placement = Placement::new("larder", 16);
         let mut held = [0_u32; 16];
         for n in 0..16_000 {
             held[usize::from(placement.of(&format!("app:user:{n}")))] += 1;
@@ -72,12 +73,14 @@ mod tests {
     #[test]
     fn groups_hold_every_place_once() {
         let keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
-        let groups = Placement::new(4).group(keys.iter().map(String::as_str));
+        let groups = Placement::new("larder", 4).group(keys.iter().map(String::as_str));
         let mut places: Vec<usize> = groups.iter().flat_map(|(_, places)| places.clone()).collect();
         places.sort_unstable();
         assert_eq!(places, (0..100).collect::<Vec<_>>());
         for (object, places) in groups {
-            assert!(places.iter().all(|place| Placement::new(4).of(&keys[*place]) == object));
+            assert!(
+                places.iter().all(|place| Placement::new("larder", 4).of(&keys[*place]) == object)
+            );
         }
     }
 }

@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
+use super::limits::message::{Ask, Said};
+
 const VERSION: u8 = 1;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,20 @@ pub(crate) enum Request<'a> {
     Acquire { key: &'a str, life_ms: u64 },
     /// [`Reply::Done`], whether or not the token held the lease.
     Release { key: &'a str, token: u64 },
+    /// Of rate limits.
+    Limits(#[serde(borrow)] Ask<'a>),
+}
+
+impl Request<'_> {
+    /// Whether to be asked twice changes no more than to be asked once, where the first answer may
+    /// have been lost.
+    pub(crate) fn can_be_repeated(&self) -> bool {
+        match self {
+            Self::Acquire { .. } => false,
+            Self::Limits(ask) => ask.can_be_repeated(),
+            _ => true,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +70,10 @@ pub(crate) enum Reply<'a> {
     },
     /// The token, unless another holds the lease.
     Lease(Option<u64>),
+    /// What each quota says, in the order of the request.
+    Verdicts(Vec<Said>),
+    /// The key is blocked, for so many microseconds yet.
+    Blocked(u64),
 }
 
 /// Why a message cannot be read.
@@ -88,6 +108,10 @@ fn damaged(error: postcard::Error) -> Unreadable {
 
 #[cfg(test)]
 mod tests {
+    use larder_core::rate_limit::rule::Verdict;
+    use larder_core::{Quota, millis};
+
+    use super::super::limits::message::Limit;
     use super::*;
 
     fn request(request: &Request<'_>) -> Vec<u8> {
@@ -116,6 +140,19 @@ mod tests {
         assert_eq!(request(&Request::Acquire { key: "a", life_ms: 1 }), b"\x01\x05\x01a\x01");
         assert_eq!(request(&Request::Release { key: "a", token: 7 }), b"\x01\x06\x01a\x07");
 
+        let quota = Quota::new(5, millis(1)).named("q");
+        let quotas = || vec![Limit::of(&quota).unwrap()];
+        let limits = |ask| request(&Request::Limits(ask));
+        let check = Ask::Check { key: "a", quotas: quotas(), cost: 2, lease: 300, takes: true };
+        assert_eq!(limits(check), b"\x01\x07\0\x01a\x01\x01q\0\x05\x05\xE8\x07\x02\xAC\x02\x01");
+        let refund = Ask::Refund { key: "a", quotas: quotas(), cost: 2 };
+        assert_eq!(limits(refund), b"\x01\x07\x01\x01a\x01\x01q\0\x05\x05\xE8\x07\x02");
+        let release = Ask::Release { key: "a", quotas: vec![], lease: 300 };
+        assert_eq!(limits(release), b"\x01\x07\x02\x01a\0\xAC\x02");
+        let reset = Ask::Reset { key: "a", quotas: vec![] };
+        assert_eq!(limits(reset), b"\x01\x07\x03\x01a\0");
+        assert_eq!(limits(Ask::Block { key: "a", micros: 7 }), b"\x01\x07\x04\x01a\x07");
+
         assert_eq!(reply(&Reply::Done), b"\x01\0");
         assert_eq!(reply(&Reply::Failed("no")), b"\x01\x01\x02no");
         assert_eq!(reply(&Reply::Values(vec![Some(value), None])), b"\x01\x02\x02\x01\x02\xFFv\0");
@@ -124,6 +161,12 @@ mod tests {
         let page = Reply::Page { keys: vec!["a"], next: Some("b") };
         assert_eq!(reply(&page), b"\x01\x05\x01\x01a\x01\x01b");
         assert_eq!(reply(&Reply::Lease(Some(1))), b"\x01\x06\x01\x01");
+        let verdicts =
+            [Verdict::allowed(5, 4, millis(1)), Verdict::refused(5, 0, millis(1), Some(millis(1)))];
+        let said = verdicts.iter().map(Said::of).collect();
+        let bytes = b"\x01\x07\x02\x01\x04\xE8\x07\0\0\0\xE8\x07\x01\xE8\x07";
+        assert_eq!(reply(&Reply::Verdicts(said)), bytes);
+        assert_eq!(reply(&Reply::Blocked(7)), b"\x01\x08\x07");
     }
 
     #[test]

@@ -13,8 +13,8 @@ use larder_core::{
     StoreErrorKind,
 };
 
-use super::protocol::{self, Put, Reply, Request};
-use super::{BATCH_BYTES, BATCH_KEYS, DurableStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, NAME};
+use super::protocol::{Put, Reply, Request};
+use super::{BATCH_BYTES, BATCH_KEYS, DurableStore, MAX_KEY_BYTES, MAX_VALUE_BYTES, NAME, fleet};
 use crate::bounded::{AT_ONCE, Call};
 
 #[async_trait]
@@ -38,7 +38,8 @@ impl Store for DurableStore {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let call = self.call("get");
         check_key(&call, key)?;
-        let mut values = self.values(&call, self.shared.placement.of(key), vec![key]).await?;
+        let mut values =
+            self.values(&call, self.shared.fleet.placement().of(key), vec![key]).await?;
         Ok(values.pop().flatten())
     }
 
@@ -58,7 +59,7 @@ impl Store for DurableStore {
         let call = self.call("put");
         let entry = PutEntry { key, value, ttl };
         check_entry(&call, &entry)?;
-        self.set(&call, self.shared.placement.of(key), &[&entry]).await
+        self.set(&call, self.shared.fleet.placement().of(key), &[&entry]).await
     }
 
     async fn put_many(&self, entries: &[PutEntry<'_>]) -> Result<(), StoreError> {
@@ -66,7 +67,7 @@ impl Store for DurableStore {
         for entry in entries {
             check_entry(&call, entry)?;
         }
-        let groups = self.shared.placement.group(entries.iter().map(|entry| entry.key));
+        let groups = self.shared.fleet.placement().group(entries.iter().map(|entry| entry.key));
         let writes: Vec<BoxFuture<'_, Result<(), StoreError>>> = groups
             .into_iter()
             .map(|(object, places)| {
@@ -87,7 +88,7 @@ impl Store for DurableStore {
     async fn remove(&self, key: &str) -> Result<bool, StoreError> {
         let call = self.call("remove");
         check_key(&call, key)?;
-        Ok(self.delete(&call, self.shared.placement.of(key), vec![key]).await? > 0)
+        Ok(self.delete(&call, self.shared.fleet.placement().of(key), vec![key]).await? > 0)
     }
 
     async fn remove_many(&self, keys: &[&str]) -> Result<u64, StoreError> {
@@ -114,19 +115,21 @@ impl Store for DurableStore {
             })?,
         };
         let request = Request::Scan { pattern: pattern.as_str(), after };
-        self.ask(&call, object, &request, |reply| match reply {
-            Reply::Page { keys, next } => {
-                let keys = keys.into_iter().map(str::to_owned).collect();
-                let next = match next {
-                    Some(last) => Some(Cursor::new(format!("{object}:{last}"))),
-                    None => (object + 1 < self.shared.placement.objects())
-                        .then(|| Cursor::new(format!("{}", object + 1))),
-                };
-                Some(ScanPage { keys, next })
-            }
-            _ => None,
-        })
-        .await
+        self.shared
+            .fleet
+            .ask(&call, object, &request, |reply| match reply {
+                Reply::Page { keys, next } => {
+                    let keys = keys.into_iter().map(str::to_owned).collect();
+                    let next = match next {
+                        Some(last) => Some(Cursor::new(format!("{object}:{last}"))),
+                        None => (object + 1 < self.shared.fleet.placement().objects())
+                            .then(|| Cursor::new(format!("{}", object + 1))),
+                    };
+                    Some(ScanPage { keys, next })
+                }
+                _ => None,
+            })
+            .await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
@@ -140,11 +143,13 @@ impl Leases for DurableStore {
         let call = self.call("acquire");
         check_key(&call, key)?;
         let request = Request::Acquire { key, life_ms: millis(life) };
-        self.ask(&call, self.shared.placement.of(key), &request, |reply| match reply {
-            Reply::Lease(token) => Some(token.map(|token| LeaseToken::new(token.to_string()))),
-            _ => None,
-        })
-        .await
+        self.shared
+            .fleet
+            .ask(&call, self.shared.fleet.placement().of(key), &request, |reply| match reply {
+                Reply::Lease(token) => Some(token.map(|token| LeaseToken::new(token.to_string()))),
+                _ => None,
+            })
+            .await
     }
 
     async fn release(&self, key: &str, token: &LeaseToken) -> Result<(), StoreError> {
@@ -154,7 +159,7 @@ impl Leases for DurableStore {
             return Err(call.error(StoreErrorKind::Unsupported, detail));
         };
         let request = Request::Release { key, token };
-        self.ask(&call, self.shared.placement.of(key), &request, done).await
+        self.shared.fleet.ask(&call, self.shared.fleet.placement().of(key), &request, done).await
     }
 
     fn bound_to(&self, runtime: &Arc<dyn Runtime>) -> Option<Arc<dyn Leases>> {
@@ -178,7 +183,7 @@ impl DurableStore {
         // The object answers as many as fit into a reply.
         while let Some(rest) = keys.get(values.len()..).filter(|rest| !rest.is_empty()) {
             let request = Request::Get(rest.iter().take(BATCH_KEYS).copied().collect());
-            let read = self.ask(call, object, &request, |reply| match reply {
+            let read = self.shared.fleet.ask(call, object, &request, |reply| match reply {
                 Reply::Values(values) if !values.is_empty() => Some(
                     values
                         .into_iter()
@@ -205,7 +210,7 @@ impl DurableStore {
             value: serde_bytes::Bytes::new(&entry.value),
         });
         let request = Request::Put(entries.collect());
-        self.ask(call, object, &request, done).await
+        self.shared.fleet.ask(call, object, &request, done).await
     }
 
     async fn delete(
@@ -218,16 +223,19 @@ impl DurableStore {
             Reply::Count(count) => Some(count),
             _ => None,
         };
-        self.ask(call, object, &Request::Remove(keys), count).await
+        self.shared.fleet.ask(call, object, &Request::Remove(keys), count).await
     }
 
     async fn life(&self, call: &Call<'_>, key: &str) -> Result<Option<Duration>, StoreError> {
         check_key(call, key)?;
         let request = Request::Lives(vec![key]);
-        let life = self.ask(call, self.shared.placement.of(key), &request, |reply| match reply {
-            Reply::Lives(lives) => lives.first().copied(),
-            _ => None,
-        });
+        let life =
+            self.shared.fleet.ask(call, self.shared.fleet.placement().of(key), &request, |reply| {
+                match reply {
+                    Reply::Lives(lives) => lives.first().copied(),
+                    _ => None,
+                }
+            });
         Ok(life.await?.map(Duration::from_millis))
     }
 
@@ -244,7 +252,7 @@ impl DurableStore {
         for key in keys {
             check_key(call, key)?;
         }
-        let groups = self.shared.placement.group(keys.iter().copied());
+        let groups = self.shared.fleet.placement().group(keys.iter().copied());
         let asked: Vec<_> = groups
             .into_iter()
             .flat_map(|(object, places)| {
@@ -257,40 +265,6 @@ impl DurableStore {
             })
             .collect();
         stream::iter(asked).buffer_unordered(AT_ONCE).try_collect().await
-    }
-
-    /// Sends a request to an object and reads its reply.
-    async fn ask<T>(
-        &self,
-        call: &Call<'_>,
-        object: u16,
-        request: &Request<'_>,
-        read: impl FnOnce(Reply<'_>) -> Option<T> + Send,
-    ) -> Result<T, StoreError> {
-        let message = protocol::encode(request)
-            .map_err(|error| call.error(StoreErrorKind::Other, error.to_string()))?;
-        let name = self.shared.placement.name(object);
-        call.take(1)?;
-        let reply = match call.run(self.shared.objects.call(&name, &message)).await? {
-            // An object that moved or was deployed anew. To be asked twice changes nothing, but for
-            // a lease, whose first answer may have been lost.
-            Err(failure)
-                if failure.retryable
-                    && !failure.overloaded
-                    && !matches!(request, Request::Acquire { .. }) =>
-            {
-                call.take(1)?;
-                call.answer(self.shared.objects.call(&name, &message)).await?
-            }
-            outcome => outcome.map_err(|failure| call.failed(failure))?,
-        };
-        match protocol::decode::<Reply<'_>>(&reply) {
-            Ok(Reply::Failed(detail)) => Err(call.error(StoreErrorKind::Other, detail)),
-            Ok(reply) => read(reply).ok_or_else(|| {
-                call.error(StoreErrorKind::Other, "the object answered another question")
-            }),
-            Err(unreadable) => Err(call.error(StoreErrorKind::Other, unreadable.to_string())),
-        }
     }
 }
 
@@ -329,16 +303,7 @@ fn read_cursor(position: &str) -> Option<(u16, Option<&str>)> {
 }
 
 fn check_key(call: &Call<'_>, key: &str) -> Result<(), StoreError> {
-    if key.len() <= MAX_KEY_BYTES {
-        return Ok(());
-    }
-    let start: String = key.chars().take(40).collect();
-    let detail = format!(
-        "the key {start:?}… has {} bytes, the store takes at most {MAX_KEY_BYTES}; shorten it, or \
-         use a hash of it",
-        key.len()
-    );
-    Err(call.error(StoreErrorKind::TooLarge, detail))
+    fleet::check_key(call, key, MAX_KEY_BYTES)
 }
 
 fn check_entry(call: &Call<'_>, entry: &PutEntry<'_>) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use super::protocol::{self, Put, Reply, Request};
 use super::{BATCH_BYTES, BATCH_KEYS};
 use crate::error::Failure;
 
-struct Sqlite(Connection);
+pub(super) struct Sqlite(Connection);
 
 impl Database for Sqlite {
     fn run(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Vec<Value>>, Failure> {
@@ -40,15 +40,15 @@ impl Database for Sqlite {
     }
 }
 
-const NOW: u64 = 1_767_225_600_000;
+pub(super) const NOW: u64 = 1_767_225_600_000;
 
-fn engine() -> Engine<Sqlite> {
+pub(super) fn engine() -> Engine<Sqlite> {
     Engine::new(Sqlite(Connection::open_in_memory().unwrap())).unwrap()
 }
 
 /// Sends a request at a time, and hands its reply to `see`.
 #[track_caller]
-fn ask<T>(
+pub(super) fn ask<T>(
     engine: &Engine<Sqlite>,
     now: u64,
     request: &Request<'_>,
@@ -235,6 +235,10 @@ fn the_alarm_is_moved_only_where_it_matters() {
     assert_eq!(next_sweep(NOW, Some(NOW + 5 * second), NOW + minute), None);
     assert_eq!(next_sweep(NOW, Some(NOW + minute + 10 * second), NOW + minute), None);
     assert_eq!(next_sweep(NOW, Some(NOW + minute + 11 * second), NOW + minute), Some(NOW + minute));
+    // What never ends is looked at all the same.
+    let month = 28 * 24 * 60 * minute;
+    assert_eq!(next_sweep(NOW, None, (1 << 53) - 1), Some(NOW + month));
+    assert_eq!(next_sweep(NOW, Some(NOW + month), (1 << 53) - 1), None);
     // One that should have come is waited for.
     assert_eq!(next_sweep(NOW, Some(NOW - minute), NOW + minute), None);
 }

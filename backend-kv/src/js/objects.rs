@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use worker::js_sys::Uint8Array;
 use worker::send::SendFuture;
 use worker::{Env, Method, ObjectNamespace, Request, RequestInit};
 
 use super::worker_failure;
+use crate::durable::Transport;
 use crate::error::Failure;
 
 /// What an object's requests are addressed to; it does not look.
@@ -20,9 +22,11 @@ impl Objects {
     pub(crate) fn open(env: &Env, binding: &str) -> Result<Self, Failure> {
         env.durable_object(binding).map(Self).map_err(worker_failure)
     }
+}
 
-    /// Sends a message to the object of that name, and waits for its reply.
-    pub(crate) async fn call(&self, name: &str, message: &[u8]) -> Result<Bytes, Failure> {
+#[async_trait]
+impl Transport for Objects {
+    async fn call(&self, name: &str, message: &[u8]) -> Result<Bytes, Failure> {
         SendFuture::new(async {
             let mut init = RequestInit::new();
             init.with_method(Method::Post).with_body(Some(Uint8Array::from(message).into()));

@@ -212,6 +212,41 @@ impl KeyState {
         counted.max(self.blocked_until).unwrap_or_default()
     }
 
+    /// Until when the key is blocked, if it is.
+    #[must_use]
+    pub fn blocked_until(&self) -> Option<Timestamp> {
+        self.blocked_until
+    }
+
+    /// What counts: each quota's name and state, and when the state says no more than none would.
+    /// With [`blocked_until`](Self::blocked_until) everything that is to be
+    /// [restored](Self::restore).
+    pub fn counts(&self) -> impl Iterator<Item = (&str, &State, Timestamp)> {
+        self.counts.iter().map(|it| (&*it.quota, &it.state, it.until))
+    }
+
+    /// A state of the parts that another told; for stores that keep it outside of this process.
+    ///
+    /// ```
+    /// # use larder_core::rate_limit::{Check, KeyState};
+    /// # use larder_core::{Quota, Timestamp};
+    /// let quotas = [Quota::per_second(10), Quota::per_day(1)];
+    /// let mut key = KeyState::default();
+    /// key.check(Timestamp::from_millis(0), &Check::new("a", &quotas));
+    /// let counts = key.counts().map(|(quota, state, until)| {
+    ///     (quota.to_owned(), state.clone(), until)
+    /// });
+    /// assert_eq!(KeyState::restore(key.blocked_until(), counts), key);
+    /// ```
+    #[must_use]
+    pub fn restore(
+        blocked_until: Option<Timestamp>,
+        counts: impl IntoIterator<Item = (String, State, Timestamp)>,
+    ) -> Self {
+        let counted = |(quota, state, until)| Counted { quota: Cow::Owned(quota), state, until };
+        Self { blocked_until, counts: counts.into_iter().map(counted).collect() }
+    }
+
     fn blocked_for(&self, now: Timestamp) -> Option<Duration> {
         self.blocked_until.filter(|until| now < *until).map(|until| until.since(now))
     }

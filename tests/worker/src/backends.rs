@@ -1,10 +1,12 @@
 //! The backends under test.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use larder_core::{MemoryRateLimits, MemoryStore, Store};
-use larder_kv::{DurableStore, KvStore, WorkerRuntime};
+use larder_kv::{DurableRateLimits, DurableStore, KvStore, WorkerRuntime};
 use larder_tests::conformance::Backend;
+use worker::send::SendWrapper;
 use worker::{Env, Error, Result};
 
 /// A handle on the store of that name.
@@ -33,6 +35,13 @@ pub(crate) fn backend(name: &str, env: &Env, runtime: &WorkerRuntime) -> Result<
     let backend = Backend::new(name, open).run_name(run);
     Ok(match name {
         "memory" => backend.counting_in(MemoryRateLimits::builder().on(runtime.clone())),
+        "durable" => {
+            let (env, runtime) = (SendWrapper::new(env.clone()), runtime.clone());
+            backend.counting(move || {
+                let limits = DurableRateLimits::open(&env, "LARDER", &runtime);
+                Box::pin(ready(limits.map(|limits| Arc::new(limits) as _)))
+            })
+        }
         _ => backend,
     })
 }

@@ -7,15 +7,18 @@
 //! | `GET /claims/{backend}` | what its store says of itself |
 //! | `GET /load/{backend}/{key}?ms=` | the value of a load that takes so long; with `&ends_with_client` the request is not run to its end |
 //! | `GET /loads/{key}` | how often this isolate has loaded the key |
+//! | `GET /take/{key}?limit=` | whether rate limits on Durable Objects allow one of so many an hour: `allowed` or `refused` |
+//! | `GET /histories?from=&to=` | how many checks histories of these seeds had in an object's storage, see `limits` |
 //! | `GET /probe/{name}` | see `probes` |
 
 mod backends;
 mod coalescing;
+mod limits;
 mod probes;
 
 use larder_kv::WorkerRuntime;
 use larder_tests::conformance::{self, Claims};
-use worker::{Context, Env, Request, Response, Result, event};
+use worker::{Context, Env, Request, Response, Result, Url, event};
 
 larder_kv::durable_object!(LarderObject);
 
@@ -43,9 +46,8 @@ async fn fetch(request: Request, env: Env, ctx: Context) -> Result<Response> {
             Response::from_json(&Claims::from(store.capabilities()))
         }
         ["load", backend, key] => {
-            let asked = |name| url.query_pairs().find(|(known, _)| known == name);
-            let ms = asked("ms").and_then(|(_, ms)| ms.parse().ok()).unwrap_or(0);
-            let ends_with_client = asked("ends_with_client").is_some();
+            let ms = number(&url, "ms");
+            let ends_with_client = asked(&url, "ends_with_client").is_some();
             let (backend, key) = (backend.to_owned(), key.to_owned());
             let work = runtime.clone();
             let load = async move { coalescing::load(&backend, &env, &work, &key, ms).await };
@@ -55,9 +57,25 @@ async fn fetch(request: Request, env: Env, ctx: Context) -> Result<Response> {
             Response::ok(runtime.run_to_end(load).await??)
         }
         ["loads", key] => Response::ok(coalescing::loads(key).to_string()),
+        ["take", key] => {
+            let limit = number(&url, "limit");
+            Response::ok(limits::take(&env, &runtime, key, limit).await?)
+        }
+        ["histories"] => {
+            let object = env.durable_object("HISTORIES")?.get_by_name("histories")?;
+            object.fetch_with_request(request).await
+        }
         ["probe", name] => Response::from_json(&probes::probe(name, &env, &ctx, &url).await?),
         _ => Response::error("not found", 404),
     }
+}
+
+fn asked(url: &Url, name: &str) -> Option<String> {
+    url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+}
+
+fn number(url: &Url, name: &str) -> u64 {
+    asked(url, name).and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
 fn decoded(segment: &str) -> String {

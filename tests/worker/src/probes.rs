@@ -1,13 +1,15 @@
 //! What the conformance suite does not ask: leases, limits, alarms and the budget of calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use larder_core::rate_limit::Check;
 use larder_core::{
-    Cache, Cursor, Leases, PutEntry, Runtime, Store, StoreError, StoreErrorKind, millis, minutes,
-    seconds,
+    Cache, Cursor, Leases, PutEntry, Quota, RateLimitStore, Runtime, Store, StoreError,
+    StoreErrorKind, millis, minutes, seconds,
 };
-use larder_kv::{DurableStore, KvStore, WorkerRuntime};
+use larder_kv::{DurableRateLimits, DurableStore, KvStore, WorkerRuntime};
 use serde_json::{Value, json};
 use worker::{Context, Env, Error, Result, Url};
 
@@ -21,9 +23,6 @@ const KEYS: usize = 250;
 /// Answers what was seen.
 pub(crate) async fn probe(name: &str, env: &Env, ctx: &Context, url: &Url) -> Result<Value> {
     let unlimited = WorkerRuntime::with_calls(ctx, u32::MAX);
-    let parameter = |name: &str| {
-        url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
-    };
     match name {
         "leases" => leases(&DurableStore::open(env, "LARDER", &unlimited).map_err(into_worker)?)
             .await
@@ -31,6 +30,7 @@ pub(crate) async fn probe(name: &str, env: &Env, ctx: &Context, url: &Url) -> Re
         "limits" => limits(&KvStore::open(env, "KV", &unlimited).map_err(into_worker)?).await,
         "largest" => largest(env, &unlimited).await.map_err(into_worker),
         "alarm" => alarm(env, &unlimited).await,
+        "limits-alarm" => alarm_of_limits(env, &unlimited).await,
         "calls" => Ok(json!({
             "kv": calls(&KvStore::open(env, "KV", &unlimited).map_err(into_worker)?, &unlimited)
                 .await
@@ -60,7 +60,7 @@ pub(crate) async fn probe(name: &str, env: &Env, ctx: &Context, url: &Url) -> Re
             let runtime = WorkerRuntime::with_calls(ctx, 250);
             let store = KvStore::open(env, "KV", &runtime).map_err(into_worker)?;
             let cache = Cache::builder(store).build().map_err(into_worker)?;
-            let from = parameter("from").map(Cursor::new);
+            let from = crate::asked(url, "from").map(Cursor::new);
             let whole = cache.on(Arc::new(WorkerRuntime::with_calls(ctx, 1)));
             let refused = whole.remove_matching("fill:*").await.err().map(|e| e.to_string());
             let removal = cache.remove_matching_from("fill:*", from).await.map_err(into_worker)?;
@@ -139,17 +139,40 @@ async fn largest(env: &Env, runtime: &WorkerRuntime) -> std::result::Result<Valu
 async fn alarm(env: &Env, runtime: &WorkerRuntime) -> Result<Value> {
     let store = DurableStore::builder().objects(1).open(env, "LARDER", runtime);
     let store = store.map_err(into_worker)?;
-    let object = env.durable_object("LARDER")?.get_by_name("larder-0-of-1")?;
-    let rows = async || -> Result<u64> {
-        let count = object.fetch_with_str("https://larder/").await?.text().await?;
-        count.parse().map_err(into_worker)
-    };
     let value = Bytes::from_static(b"v");
     let entry = |key, ttl| PutEntry { key, value: value.clone(), ttl };
     let lives =
         [entry("short", seconds(1)), entry("shorter", millis(1)), entry("long", minutes(5))];
     store.put_many(&lives).await.map_err(into_worker)?;
     store.acquire("lease", seconds(1)).await.map_err(into_worker)?;
+    let (written, left) = swept(env, runtime, "larder-0-of-1").await?;
+    let stands = store.contains("long").await.map_err(into_worker)?;
+    Ok(json!({ "written": written, "left": left, "stands": stands }))
+}
+
+/// The same of counts, of which one is for ever.
+async fn alarm_of_limits(env: &Env, runtime: &WorkerRuntime) -> Result<Value> {
+    let limits = DurableRateLimits::builder().objects(1).open(env, "LARDER", runtime);
+    let limits = limits.map_err(into_worker)?;
+    let quotas = [Quota::new(5, seconds(1)), Quota::new(5, millis(10)).gcra()];
+    for (key, quota) in ["short", "shorter"].into_iter().zip(&quotas) {
+        let check = Check::new(key, std::slice::from_ref(quota));
+        limits.check(&check).await.map_err(into_worker)?;
+    }
+    limits.block("long", Duration::MAX).await.map_err(into_worker)?;
+    let (written, left) = swept(env, runtime, "larder-limits-0-of-1").await?;
+    let check = Check::new("long", &[]);
+    let stands = !limits.check(&check).await.map_err(into_worker)?.is_allowed();
+    Ok(json!({ "written": written, "left": left, "stands": stands }))
+}
+
+/// How many rows an object has stored, and how many when only one is left; or after a minute.
+async fn swept(env: &Env, runtime: &WorkerRuntime, name: &str) -> Result<(u64, u64)> {
+    let object = env.durable_object("LARDER")?.get_by_name(name)?;
+    let rows = async || -> Result<u64> {
+        let count = object.fetch_with_str("https://larder/").await?.text().await?;
+        count.parse().map_err(into_worker)
+    };
     let written = rows().await?;
     let mut left = written;
     let begun = runtime.now();
@@ -157,8 +180,7 @@ async fn alarm(env: &Env, runtime: &WorkerRuntime) -> Result<Value> {
         runtime.sleep(millis(200)).await;
         left = rows().await?;
     }
-    let stands = store.contains("long").await.map_err(into_worker)?;
-    Ok(json!({ "written": written, "left": left, "stands": stands }))
+    Ok((written, left))
 }
 
 /// How many calls each many-form makes.

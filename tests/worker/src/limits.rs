@@ -1,0 +1,63 @@
+//! Rate limits on Durable Objects: how many are allowed, and what they say beside the pure function.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use larder_core::rate_limit::Check;
+use larder_core::{Quota, RateLimitStore, Timestamp, VirtualRuntime, hours};
+use larder_kv::{DurableRateLimits, WorkerRuntime};
+use larder_tests::histories::{self, HostileClock};
+use serde_json::json;
+use worker::{DurableObject, Env, Request, Response, Result, State, durable_object, wasm_bindgen};
+
+use crate::backends::into_worker;
+
+pub(crate) async fn take(
+    env: &Env,
+    runtime: &WorkerRuntime,
+    key: &str,
+    limit: u64,
+) -> Result<&'static str> {
+    let limits = DurableRateLimits::open(env, "LARDER", runtime).map_err(into_worker)?;
+    let quotas = [Quota::new(limit, hours(1))];
+    let decision = limits.check(&Check::new(key, &quotas)).await.map_err(into_worker)?;
+    Ok(if decision.is_allowed() { "allowed" } else { "refused" })
+}
+
+/// An object that plays histories in its own storage.
+#[durable_object(fetch)]
+struct Histories {
+    state: State,
+}
+
+impl DurableObject for Histories {
+    fn new(state: State, _env: Env) -> Self {
+        Self { state }
+    }
+
+    async fn fetch(&self, request: Request) -> Result<Response> {
+        let url = request.url()?;
+        let number = |name| crate::number(&url, name);
+        self.play(number("from")..number("to")).await
+    }
+}
+
+impl Histories {
+    /// Each history under a key of its own.
+    async fn play(&self, seeds: Range<u64>) -> Result<Response> {
+        let mut checks = 0;
+        let histories = seeds.end.saturating_sub(seeds.start);
+        for seed in seeds {
+            let start = Timestamp::from_millis(worker::Date::now().as_millis());
+            let clock = HostileClock::new(Arc::new(VirtualRuntime::seeded(seed)), start);
+            let sql = self.state.storage().sql();
+            let limits = DurableRateLimits::in_storage(sql, clock.clone())?;
+            let key = format!("history:{seed}");
+            match histories::play(seed, &key, &limits, &clock).await {
+                Ok(played) => checks += played,
+                Err(failure) => return Response::error(failure.to_string(), 500),
+            }
+        }
+        Response::from_json(&json!({ "histories": histories, "checks": checks }))
+    }
+}
