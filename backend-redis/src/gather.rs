@@ -33,6 +33,11 @@ use crate::error::STORE;
 const DIRECT: usize = 8;
 /// How many batches may be on their way: while Redis works on one, the next is gathered.
 const FLUSHERS: usize = 2;
+/// A queue of so many reads goes out at once, without waiting for who else is ready to run, so that
+/// Redis has work while the readers of the last batch go on.
+const FULL: usize = 64;
+/// How many batches may be on their way where the queue is that full.
+const FLUSHERS_WHEN_FULL: usize = 4;
 /// The most keys in a batch, which bounds how long Redis is held up by one and how much of its
 /// answer is in memory at once.
 const BATCH: usize = 128;
@@ -85,8 +90,8 @@ struct Queue {
     reads: VecDeque<Read>,
     /// Flushers that wait for an answer.
     batches_out: usize,
-    /// Whether a flusher is about to take the queue.
-    collecting: bool,
+    /// Flushers that are about to take the queue.
+    collecting: usize,
 }
 
 impl Gather {
@@ -162,13 +167,24 @@ impl Drop for Alone<'_> {
 impl Queue {
     /// Whether a flusher has to be started; it is taken for started then.
     fn wants_flusher(&mut self) -> bool {
-        let wants = !self.reads.is_empty() && !self.collecting && self.batches_out < FLUSHERS;
-        self.collecting |= wants;
+        let wants = match self.collecting {
+            0 => !self.reads.is_empty() && self.batches_out < self.most_out(),
+            n => self.reads.len() >= n * FULL && n + self.batches_out < self.most_out(),
+        };
+        self.collecting += usize::from(wants);
         wants
     }
 
+    fn most_out(&self) -> usize {
+        if self.is_full() { FLUSHERS_WHEN_FULL } else { FLUSHERS }
+    }
+
+    fn is_full(&self) -> bool {
+        self.reads.len() >= FULL
+    }
+
     fn is_idle(&self) -> bool {
-        !self.collecting && self.batches_out == 0
+        self.collecting == 0 && self.batches_out == 0
     }
 }
 
@@ -188,8 +204,10 @@ enum Phase {
 impl Flusher {
     async fn run(mut self) {
         while self.phase == Phase::Collecting {
-            // Everybody who is ready to run may put its read into the queue first.
-            tokio::task::yield_now().await;
+            if !self.gather.lock().is_full() {
+                // Everybody who is ready to run may put its read into the queue first.
+                tokio::task::yield_now().await;
+            }
             let reads = self.take();
             if !reads.is_empty() {
                 flush(&self.gather.client, reads).await;
@@ -206,7 +224,7 @@ impl Flusher {
             let reads: Vec<_> = queue.reads.drain(..most).collect();
             self.phase = Phase::Sending;
             queue.batches_out += 1;
-            queue.collecting = false;
+            queue.collecting -= 1;
             (reads, queue.wants_flusher())
         };
         if wants_flusher {
@@ -238,7 +256,7 @@ impl Drop for Flusher {
         }
         let mut queue = self.gather.lock();
         match self.phase {
-            Phase::Collecting => queue.collecting = false,
+            Phase::Collecting => queue.collecting -= 1,
             Phase::Sending => queue.batches_out -= 1,
             Phase::Over => {}
         }

@@ -62,10 +62,10 @@ use crate::{scan, ttl};
 /// # Gathered reads
 ///
 /// While few reads are on their way each goes out at once, as a `GET`. Beyond eight they are
-/// gathered into `MGET`s of up to 128 keys, of which two may be on their way, until no read is
-/// left to gather: no read waits for a timer, and a busy store does twice the reads. A read sees
-/// every write that was acknowledged before it began. A key of another type is an error alone and
-/// a miss in an `MGET`.
+/// gathered into `MGET`s of up to 128 keys, of which two, or four of a long queue, may be on their
+/// way, until no read is left to gather: no read waits for a timer, and a busy store does more
+/// reads. A read sees every write that was acknowledged before it began. A key of another type is
+/// an error alone and a miss in an `MGET`.
 ///
 /// # Example
 ///

@@ -190,7 +190,7 @@ async fn a_huge_value_among_small_ones_fails_nobody() {
 #[tokio::test]
 async fn a_batch_is_bounded_and_waits_for_no_timer() {
     // Nothing is answered, so that what is sent first is all that may be on its way: eight reads
-    // alone and two batches of 128 at most.
+    // alone and four batches of 128 at most.
     let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
     let server = FakeServer::start({
         let sizes = Arc::clone(&sizes);
@@ -213,7 +213,7 @@ async fn a_batch_is_bounded_and_waits_for_no_timer() {
             tokio::spawn(async move { store.get(&format!("k{i}")).await.unwrap_err().kind() })
         })
         .collect();
-    eventually("two batches are sent", async || sizes.lock().unwrap().len() == 2).await;
+    eventually("four batches are sent", async || sizes.lock().unwrap().len() == 4).await;
     assert!(started.elapsed() < millis(500), "they waited for no answer");
     assert_eq!(server.count("GET"), 8);
     assert!(sizes.lock().unwrap().iter().all(|size| *size <= 128));

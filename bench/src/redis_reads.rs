@@ -22,17 +22,29 @@ const ENTRIES: usize = 10_000;
 const NAMESPACE: &str = "framed";
 
 pub(crate) fn compare(effort: Effort, redis: &Redis, mut row: impl FnMut(Row)) -> Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let keys = workload::keys(ENTRIES);
-    let cache = runtime.block_on(filled_cache(redis, &keys))?;
+    let two_threads =
+        [(1, Goal::None), (16, Goal::None), (64, Goal::AtLeast(1.0)), (256, Goal::AtLeast(1.5))];
+    on_threads(2, &two_threads, &keys, effort, redis, &mut row)?;
+    on_threads(1, &[(256, Goal::None)], &keys, effort, redis, &mut row)
+}
+
+fn on_threads(
+    threads: usize,
+    goals: &[(u64, Goal)],
+    keys: &[String],
+    effort: Effort,
+    redis: &Redis,
+    mut row: impl FnMut(Row),
+) -> Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let cache = runtime.block_on(filled_cache(redis, keys))?;
     let peers_keys: Arc<[String]> = keys.iter().map(|key| format!("plain:{key}")).collect();
     let connection = runtime.block_on(filled_connection(redis, &peers_keys))?;
     let keys: Arc<[String]> = keys.into();
 
-    for (tasks, goal) in
-        [(1, Goal::None), (16, Goal::None), (64, Goal::AtLeast(1.0)), (256, Goal::AtLeast(1.5))]
-    {
+    for &(tasks, goal) in goals {
         let contestants: Vec<Turn<'_>> = vec![
             Box::new(|| {
                 reads_per_second(&runtime, effort, tasks, |n, stop| {
@@ -47,8 +59,9 @@ pub(crate) fn compare(effort: Effort, redis: &Redis, mut row: impl FnMut(Row)) -
         ];
         let results = rounds::play(effort.rounds, contestants)?;
         let plural = if tasks == 1 { "" } else { "s" };
+        let on = if threads == 1 { ", one thread" } else { "" };
         row(Row {
-            what: format!("typed get through Redis, {tasks} task{plural}"),
+            what: format!("typed get through Redis, {tasks} task{plural}{on}"),
             peer: "redis-rs GET and serde_json",
             figures: Figures::Rate {
                 ours: results.median(0),
