@@ -11,6 +11,7 @@
 //!   [`Leases`](larder_core::Leases). Its objects are added to a Worker by [`durable_object!`].
 //! - [`DurableRateLimits`], a [`RateLimitStore`](larder_core::RateLimitStore) on objects of the same
 //!   class: exact.
+//! - [`Prefilter`], the Rate Limiting binding of Workers in front of any such store.
 //!
 //! | | [`KvStore`] | [`DurableStore`] |
 //! | --- | --- | --- |
@@ -65,12 +66,14 @@ mod durable;
 mod error;
 mod js;
 mod kv;
+mod prefilter;
 mod runtime;
 
 pub use durable::{DurableRateLimits, DurableRateLimitsBuilder, DurableStore, DurableStoreBuilder};
 pub use kv::{KvStore, KvStoreBuilder};
 #[cfg(any(test, feature = "testing"))]
 pub use kv::{SimulatedKv, SimulatedKvReader};
+pub use prefilter::Prefilter;
 pub use runtime::WorkerRuntime;
 
 #[doc(hidden)]

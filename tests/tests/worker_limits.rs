@@ -30,10 +30,11 @@ type Test = fn(&TestWorker) -> Result<()>;
 fn main() -> ExitCode {
     let worker = Arc::new(TestWorker::new(PATIENCE));
     let mut trials = Trials::default();
-    let tests: [(&str, Test); 3] = [
+    let tests: [(&str, Test); 4] = [
         ("durable::of 1200 requests at once a quota of 1000 allows 1000 in ten rounds", exactness),
         ("durable::three thousand histories say what the pure function says", histories),
         ("durable::an alarm removes what is over and nobody asks for", alarm),
+        ("prefilter::a binding refuses and what it lets pass is counted exactly", prefilter),
     ];
     for (name, test) in tests {
         let worker = Arc::clone(&worker);
@@ -86,5 +87,19 @@ fn alarm(worker: &TestWorker) -> Result<()> {
     ensure!(seen["written"] == 3, "two counts and a block were not written: {seen}");
     ensure!(seen["left"] == 1, "what is over still lies in the storage: {seen}");
     ensure!(seen["stands"] == true, "what is not over is gone: {seen}");
+    Ok(())
+}
+
+fn prefilter(worker: &TestWorker) -> Result<()> {
+    let seen: Value = worker.json("/probe/prefilter")?;
+    let number = |name: &str| seen[name].as_u64().with_context(|| format!("no {name}: {seen}"));
+    let (allowed, by_binding) = (number("allowed")?, number("by_binding")?);
+    // One period of the binding may end meanwhile, and another begin.
+    ensure!((5..=10).contains(&allowed), "the binding let {allowed} of 30 pass: {seen}");
+    ensure!(allowed + by_binding == 30, "the rest were not refused by the binding: {seen}");
+    ensure!(number("left")? + allowed == 20, "the store counted something else: {seen}");
+    ensure!(seen["other"] == true, "another key was refused: {seen}");
+    let missing = seen["missing"].as_str().unwrap_or_default();
+    ensure!(missing.contains("[[ratelimits]]"), "a binding of another kind was taken: {seen}");
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod kv;
 mod objects;
+mod rate_limit;
 mod sql;
 
 use std::future::Future;
@@ -21,6 +22,7 @@ use crate::error::Failure;
 
 pub(crate) use kv::WorkersKv;
 pub(crate) use objects::Objects;
+pub(crate) use rate_limit::RateLimitBinding;
 pub(crate) use sql::Sql;
 
 /// The longest delay of `setTimeout`; a longer one would end at once.

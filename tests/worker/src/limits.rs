@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use larder_core::rate_limit::Check;
-use larder_core::{Quota, RateLimitStore, Timestamp, VirtualRuntime, hours};
-use larder_kv::{DurableRateLimits, WorkerRuntime};
+use larder_core::{Quota, RateLimitStore, Runtime, Timestamp, VirtualRuntime, hours, seconds};
+use larder_kv::{DurableRateLimits, Prefilter, WorkerRuntime};
 use larder_tests::histories::{self, HostileClock};
-use serde_json::json;
+use serde_json::{Value, json};
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object, wasm_bindgen};
 
 use crate::backends::into_worker;
@@ -22,6 +22,33 @@ pub(crate) async fn take(
     let quotas = [Quota::new(limit, hours(1))];
     let decision = limits.check(&Check::new(key, &quotas)).await.map_err(into_worker)?;
     Ok(if decision.is_allowed() { "allowed" } else { "refused" })
+}
+
+/// What thirty checks at once of one key come to behind a binding that lets 5 pass in 10 seconds,
+/// with a quota of twenty.
+pub(crate) async fn prefilter(env: &Env, runtime: &WorkerRuntime) -> Result<Value> {
+    let store = DurableRateLimits::open(env, "LARDER", runtime).map_err(into_worker)?;
+    let flood = Quota::new(5, seconds(10)).named("flood");
+    let limits = Prefilter::open(env, "PREFILTER", flood, store).map_err(into_worker)?;
+    let quotas = [Quota::new(20, hours(1))];
+    let key = format!("prefilter:{}", runtime.now().as_millis());
+    let (mut allowed, mut by_binding) = (0, 0);
+    for _ in 0..30 {
+        let decision = limits.check(&Check::new(&key, &quotas)).await.map_err(into_worker)?;
+        match decision.refused_by() {
+            None => allowed += 1,
+            Some("flood") => by_binding += 1,
+            Some(_) => {}
+        }
+    }
+    let left = limits.check(&Check::new(&key, &quotas).peek()).await.map_err(into_worker)?;
+    let other = Check::new("prefilter:other", &quotas);
+    let other = limits.check(&other).await.map_err(into_worker)?;
+    let missing = Prefilter::open(env, "LARDER", Quota::new(5, seconds(10)), limits).err();
+    Ok(json!({
+        "allowed": allowed, "by_binding": by_binding, "left": left.remaining(),
+        "other": other.is_allowed(), "missing": missing.map(|error| error.to_string()),
+    }))
 }
 
 /// An object that plays histories in its own storage.
