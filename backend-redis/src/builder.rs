@@ -234,8 +234,9 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Turns the gathering of concurrent reads into `MGET`s on or off, see
-    /// [`RedisStore`](RedisStore#gathered-reads).
+    /// Turns the gathering of concurrent reads into `MGET`s, and of checks into runs of one script,
+    /// on or off; see [`RedisStore`](RedisStore#gathered-reads) and
+    /// [`RedisRateLimits`](crate::RedisRateLimits#gathered-checks).
     pub fn gather_reads(mut self, on: bool) -> Self {
         self.config.gather = on;
         self

@@ -38,6 +38,8 @@
 //! | `larder_redis_overload_refusals_total` | counter | calls beyond `max_outstanding` |
 //! | `larder_redis_gathered_reads_total` | counter | reads that went out in an `MGET` |
 //! | `larder_redis_gather_batch_keys` | histogram | keys in each of them |
+//! | `larder_redis_gathered_checks_total` | counter | checks of rate limits that went out with others |
+//! | `larder_redis_gather_batch_checks` | histogram | checks in each run of the script |
 //!
 //! # Logs
 //!

@@ -19,8 +19,10 @@ struct Handles {
     breaker: Gauge,
     refused: Counter,
     overloaded: Counter,
-    gathered: Counter,
+    gathered_reads: Counter,
     batch_keys: Histogram,
+    gathered_checks: Counter,
+    batch_checks: Histogram,
 }
 
 impl Meter {
@@ -37,8 +39,10 @@ impl Meter {
             breaker: gauge!("larder_redis_breaker_state", "address" => label()),
             refused: counter!("larder_redis_breaker_refusals_total", "address" => label()),
             overloaded: counter!("larder_redis_overload_refusals_total", "address" => label()),
-            gathered: counter!("larder_redis_gathered_reads_total", "address" => label()),
+            gathered_reads: counter!("larder_redis_gathered_reads_total", "address" => label()),
             batch_keys: histogram!("larder_redis_gather_batch_keys", "address" => label()),
+            gathered_checks: counter!("larder_redis_gathered_checks_total", "address" => label()),
+            batch_checks: histogram!("larder_redis_gather_batch_checks", "address" => label()),
         }))
     }
 
@@ -76,8 +80,13 @@ impl Meter {
         self.0.overloaded.increment(1);
     }
 
-    pub(crate) fn gathered(&self, keys: usize) {
-        self.0.gathered.increment(keys as u64);
+    pub(crate) fn gathered_reads(&self, keys: usize) {
+        self.0.gathered_reads.increment(keys as u64);
         self.0.batch_keys.record(keys as f64);
+    }
+
+    pub(crate) fn gathered_checks(&self, checks: usize) {
+        self.0.gathered_checks.increment(checks as u64);
+        self.0.batch_checks.record(checks as f64);
     }
 }

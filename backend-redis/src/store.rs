@@ -20,7 +20,8 @@ use crate::connect::Connector;
 use crate::error::STORE;
 use crate::events::Listener;
 use crate::gate::{BreakerState, Gate};
-use crate::gather::{self, Gather};
+use crate::gather::Gather;
+use crate::gather::reads::{self, Reads};
 use crate::link::Link;
 use crate::meter::Meter;
 use crate::outstanding::{Entered, Outstanding};
@@ -84,7 +85,7 @@ pub struct RedisStore(Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) client: Arc<Client>,
-    gather: Option<Arc<Gather>>,
+    gather: Option<Arc<Gather<Reads>>>,
     calls: Outstanding,
     capabilities: Capabilities,
     runtime: Arc<SystemRuntime>,
@@ -209,7 +210,7 @@ impl RedisStore {
         });
         let gather = config
             .gather
-            .then(|| Arc::new(Gather::new(Arc::clone(&client), config.max_outstanding)));
+            .then(|| Arc::new(Gather::new(Arc::clone(&client), Reads, config.max_outstanding)));
         let calls = Outstanding::new(config.max_outstanding, meter);
         let capabilities = Capabilities::new(Consistency::Strong)
             .max_key_bytes(config.max_key_bytes)
@@ -270,8 +271,8 @@ impl Store for RedisStore {
         inner.config.check_key("get", key)?;
         let deadline = inner.client.deadline();
         match &inner.gather {
-            Some(gather) => gather.get(key, deadline).await,
-            None => Box::pin(gather::get(&inner.client, key, deadline)).await,
+            Some(gather) => gather.ask(key.to_owned(), deadline).await,
+            None => Box::pin(reads::get(&inner.client, key, deadline)).await,
         }
     }
 

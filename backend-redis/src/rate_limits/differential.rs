@@ -11,9 +11,11 @@ use larder_tests::redis_server::RedisServer;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
-use super::packed::MOST;
+use super::gathered::{CHECK, Question};
+use super::packed::{Ask, Found, MOST};
 use super::script::Script;
-use super::{RedisRateLimits, Scripts};
+use super::{RedisRateLimits, Scripts, said};
+use crate::gather::Gathers;
 use crate::store::RedisStore;
 
 const CLOCK: &str = "clock";
@@ -40,6 +42,17 @@ impl World {
     async fn set_clock(&self, now: Timestamp) {
         let now = Bytes::from(now.as_micros().to_string());
         self.limits.shared.store.put(CLOCK, now, hours(1)).await.unwrap();
+    }
+
+    async fn together(&self, checks: &[(usize, Check<'_>)]) -> Vec<Found> {
+        let limits = &self.limits;
+        let questions = checks.iter().map(|(_, check)| {
+            let subject = (check.key, check.quotas);
+            limits.question(CHECK, Ask::Take, subject, check.cost, check.lease).unwrap()
+        });
+        let (questions, client): (Vec<Question>, _) = (questions.collect(), limits.client());
+        let found = limits.shared.checks.gathers().together(client, &questions, client.deadline());
+        found.await.into_iter().map(Result::unwrap).collect()
     }
 
     /// How many keys there are for how many milliseconds; none may be there forever.
@@ -100,7 +113,13 @@ fn quota(rng: &mut Rng, name: String) -> Quota {
 /// What is done at one moment.
 #[derive(Debug)]
 enum Act {
-    Check { cost: u64, lease: u64, takes: bool },
+    /// Checks that are gathered, each of one of the keys.
+    Several(Vec<(usize, u64, u64)>),
+    Check {
+        cost: u64,
+        lease: u64,
+        takes: bool,
+    },
     Refund(u64),
     Release(u64),
     Reset(usize),
@@ -120,6 +139,11 @@ fn act(rng: &mut Rng, quotas: &[Quota], leases: &[u64]) -> Act {
         0..=4 => Act::Refund(cost),
         5..=8 => Act::Release(rng.choice(leases).copied().unwrap_or(7)),
         9 => Act::Reset(rng.usize(..=quotas.len())),
+        11..=16 => {
+            let one =
+                |_| (rng.usize(..2), *rng.choice([cost, 1, 2]).as_ref().unwrap(), rng.u64(..));
+            Act::Several((0..6).map(one).collect())
+        }
         10 => Act::Block(
             *rng.choice([millis(3), seconds(2), days(3), Duration::ZERO]).as_ref().unwrap(),
         ),
@@ -160,7 +184,8 @@ async fn history(world: &mut World, seed: u64) {
         0 => Timestamp::EPOCH,
         _ => Timestamp::from_micros(1_790_000_000_000_000 + rng.u64(..1_000_000)),
     };
-    let (mut model, mut leases, mut hints) = (KeyState::default(), Vec::new(), Vec::new());
+    let keys = ["a}{b", "b"];
+    let (mut models, mut leases, mut hints) = <([KeyState; 2], Vec<u64>, Vec<_>)>::default();
     let mut story = Vec::new();
     for _ in 0..rng.usize(5..45) {
         if !quotas.is_empty() && rng.u8(..12) == 0 {
@@ -170,13 +195,15 @@ async fn history(world: &mut World, seed: u64) {
         now = later(&mut rng, now, &quotas, &hints);
         world.set_clock(now).await;
         let act = act(&mut rng, &quotas, &leases);
-        story.push(format!("{now:?} {act:?}"));
+        let which = rng.usize(..2);
+        let (key, model) = (keys[which], &mut models[which]);
+        story.push(format!("{now:?} {key:?} {act:?}"));
         let told = || format!("seed {seed}, {quotas:#?}\n{}", story.join("\n"));
         let limits = &world.limits;
         let mut written = None;
         match act {
             Act::Check { cost, lease, takes } => {
-                let mut check = Check::new("a}{b", &quotas).cost(cost).lease(lease);
+                let mut check = Check::new(key, &quotas).cost(cost).lease(lease);
                 check.takes = takes;
                 let said = limits.check(&check).await.unwrap();
                 assert_eq!(said, model.check(now, &check), "{}", told());
@@ -184,20 +211,34 @@ async fn history(world: &mut World, seed: u64) {
                 leases.extend(said.lease());
                 written = Some(said);
             }
+            Act::Several(checks) => {
+                let checks: Vec<(usize, Check<'_>)> = checks
+                    .into_iter()
+                    .map(|(n, cost, lease)| {
+                        (n, Check::new(keys[n], &quotas).cost(cost).lease(lease))
+                    })
+                    .collect();
+                let found = world.together(&checks).await;
+                for ((n, check), found) in checks.iter().zip(found) {
+                    let said = said(&found, check);
+                    assert_eq!(said, models[*n].check(now, check), "{n} {check:?} {}", told());
+                    leases.extend(said.lease());
+                }
+            }
             Act::Refund(cost) => {
-                limits.refund("a}{b", &quotas, cost).await.unwrap();
+                limits.refund(key, &quotas, cost).await.unwrap();
                 model.refund(now, &quotas, cost);
             }
             Act::Release(lease) => {
-                limits.release("a}{b", &quotas, lease).await.unwrap();
+                limits.release(key, &quotas, lease).await.unwrap();
                 model.release(now, &quotas, lease);
             }
             Act::Reset(few) => {
-                limits.reset("a}{b", &quotas[..few]).await.unwrap();
+                limits.reset(key, &quotas[..few]).await.unwrap();
                 model.reset(&quotas[..few]);
             }
             Act::Block(time) => {
-                limits.block("a}{b", time).await.unwrap();
+                limits.block(key, time).await.unwrap();
                 model.block(now, time);
             }
         }

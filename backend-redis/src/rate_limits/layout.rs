@@ -138,6 +138,10 @@ impl Keys {
         keys
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     fn end(&mut self) {
         self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
     }

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod differential;
+mod gathered;
 mod layout;
 mod packed;
 mod script;
@@ -12,6 +13,7 @@ mod script;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,10 +31,12 @@ use crate::batch::on_keys;
 use crate::client::Client;
 use crate::config::LONGEST;
 use crate::error::STORE;
+use crate::gather::Gather;
 use crate::outstanding::{Entered, Outstanding};
 use crate::store::RedisStore;
+use gathered::{CHECK, Checks, Question};
 use layout::Keys;
-use packed::Ask;
+use packed::{Ask, Found};
 use script::{Run, Script};
 
 /// A [`RateLimitStore`] on Redis 6 or newer, or Valkey: exact, and by the server's clock.
@@ -53,6 +57,13 @@ use script::{Run, Script};
 /// Redis counts exactly below 2^52. A quota that allows more, or that takes more than a century to
 /// come back, is an error of [`StoreErrorKind::Config`]. Where Redis evicts keys
 /// (`maxmemory-policy allkeys-…`), it forgets counts before their time.
+///
+/// # Gathered checks
+///
+/// As with [reads](RedisStore#gathered-reads): while few checks are on their way each goes out at
+/// once; beyond eight they are gathered, up to 128 into one run of the script, which decides on them
+/// one after the other, in the order in which they began. No check waits for a timer. On a Cluster,
+/// where keys of two checks are seldom in one slot, each goes alone.
 ///
 /// # When Redis is down
 ///
@@ -90,11 +101,12 @@ struct Shared {
     owns_store: bool,
     calls: Outstanding,
     scripts: Scripts,
+    checks: Arc<Gather<Checks>>,
     capabilities: RateLimitCapabilities,
 }
 
 struct Scripts {
-    check: Script,
+    check: Arc<Script>,
     count: Script,
     block: Script,
 }
@@ -102,7 +114,7 @@ struct Scripts {
 impl Scripts {
     fn new(script: impl Fn(&str) -> Script) -> Self {
         Self {
-            check: script(include_str!("check.lua")),
+            check: Arc::new(script(include_str!("check.lua"))),
             count: script(include_str!("count.lua")),
             block: script(include_str!("block.lua")),
         }
@@ -155,7 +167,10 @@ impl RedisRateLimits {
         let capabilities =
             RateLimitCapabilities::new(Counting::Exact).max_key_bytes(inner.config.max_key_bytes);
         let layout = RateLimitLayout::default();
-        let shared = Arc::new(Shared { store, owns_store, calls, scripts, capabilities });
+        let (script, client) = (Arc::clone(&scripts.check), Arc::clone(&inner.client));
+        let checks = Checks { script, apart: AtomicBool::new(false) };
+        let checks = Arc::new(Gather::new(client, checks, inner.config.max_outstanding));
+        let shared = Arc::new(Shared { store, owns_store, calls, scripts, checks, capabilities });
         Self { shared, layout, prefix: Cow::Borrowed(layout.prefix()) }
     }
 
@@ -238,26 +253,38 @@ impl RedisRateLimits {
         client.call(operation, &run, client.deadline()).await
     }
 
-    /// What stood under each key, and when.
-    async fn ask(
+    fn question(
         &self,
         operation: &'static str,
         ask: Ask,
         (key, quotas): (&str, &[Quota]),
         cost: u64,
         lease: u64,
-    ) -> Result<Found, StoreError> {
+    ) -> Result<Question, StoreError> {
         let keys = self.keys(operation, key, quotas)?;
         let asked = packed::ask(operation, ask, quotas, cost, lease)?;
         // A peek only brings clocks back into line, and a lease is released once.
         let repeatable = matches!(ask, Ask::Peek | Ask::Release);
-        let script = &self.shared.scripts.check;
-        let reply = self.run(operation, script, &keys, &[&asked], repeatable).await?;
-        match reply {
-            Value::Array(values) if values.len() == quotas.len() + 2 => {
-                Found::of(values).map_err(|other| self.client().unexpected(operation, &other))
-            }
-            other => Err(self.client().unexpected(operation, &other)),
+        Ok(Question { keys, asked, repeatable })
+    }
+
+    /// What stood under each key, and when.
+    async fn ask(
+        &self,
+        operation: &'static str,
+        question: Question,
+        gathers: bool,
+    ) -> Result<Found, StoreError> {
+        let (client, checks) = (self.client(), self.shared.checks.gathers());
+        let deadline = client.deadline();
+        if gathers
+            && question.keys.len() <= gathered::MOST_KEYS
+            && self.shared.store.inner().config.gather
+            && !checks.apart.load(Ordering::Relaxed)
+        {
+            self.shared.checks.ask(question, deadline).await
+        } else {
+            Box::pin(checks.ask(operation, client, &question, deadline)).await
         }
     }
 
@@ -283,41 +310,6 @@ impl RedisRateLimits {
         let script = &self.shared.scripts.count;
         let reply = self.run(operation, script, &keys, &arguments, ask == Ask::Peek).await?;
         Counted::of(&reply).ok_or_else(|| self.client().unexpected(operation, &reply))
-    }
-}
-
-/// What the script found.
-struct Found {
-    now: Timestamp,
-    block: Option<Timestamp>,
-    /// One for each quota.
-    values: Vec<Value>,
-}
-
-impl Found {
-    fn of(mut values: Vec<Value>) -> Result<Self, Value> {
-        let now = match values.pop() {
-            Some(Value::Int(now)) => Timestamp::from_micros(now.unsigned_abs()),
-            other => return Err(other.unwrap_or(Value::Nil)),
-        };
-        let block = match values.first() {
-            Some(Value::BulkString(value)) => packed::block(value),
-            _ => None,
-        };
-        values.drain(..1);
-        Ok(Self { now, block, values })
-    }
-
-    fn decide(&self, check: &Check<'_>) -> Decision {
-        if let Some(until) = self.block.filter(|until| self.now < *until) {
-            return Decision::blocked(until.since(self.now));
-        }
-        let states = check.quotas.iter().zip(&self.values).map(|(quota, value)| match value {
-            Value::BulkString(value) => packed::state(quota.rule(), value),
-            _ => None,
-        });
-        let states: Vec<Option<State>> = states.collect();
-        decide(check, self.now, &states)
     }
 }
 
@@ -351,23 +343,35 @@ impl Counted {
         // Redis told how long the window lasts yet, and not when that is.
         let now = Timestamp::EPOCH;
         let window = FixedWindow { count: self.count, ends: now + self.left };
-        decide(check, now, &[(self.count > 0).then_some(State::FixedWindow(window))])
+        let state = (self.count > 0).then_some(State::FixedWindow(window));
+        decide(check, now, || std::iter::once(state.as_ref()))
+    }
+}
+
+/// What the script decided on what it found.
+fn said(found: &Found, check: &Check<'_>) -> Decision {
+    match found.blocked_for() {
+        Some(time) => Decision::blocked(time),
+        None => decide(check, found.now, || found.states()),
     }
 }
 
 /// What the script decided on these states, by the rules that it equals.
-fn decide(check: &Check<'_>, now: Timestamp, states: &[Option<State>]) -> Decision {
-    let peek =
-        |state: &Option<State>, quota: &Quota| rule::peek(state.as_ref(), now, check.cost, quota);
-    let mut quotas = states.iter().zip(check.quotas);
-    let takes = check.takes && quotas.all(|(state, quota)| peek(state, quota).allowed);
+fn decide<'s, I: Iterator<Item = Option<&'s State>>>(
+    check: &Check<'_>,
+    now: Timestamp,
+    states: impl Fn() -> I,
+) -> Decision {
+    let fits = |(state, quota)| rule::peek(state, now, check.cost, quota).allowed;
+    // What is alone is decided by itself.
+    let takes = check.takes && (check.quotas.len() == 1 || states().zip(check.quotas).all(fits));
     let request = Request::costing(check.cost).lease(check.lease);
-    let mut states = states.iter();
+    let mut states = states();
     check.decision(|quota| {
-        let state = states.next().unwrap_or(&None);
+        let state = states.next().flatten();
         match takes {
-            true => rule::check(state.as_ref(), now, request, quota).0,
-            false => peek(state, quota),
+            true => rule::check(state, now, request, quota).0,
+            false => rule::peek(state, now, check.cost, quota),
         }
     })
 }
@@ -391,13 +395,13 @@ impl RateLimitStore for RedisRateLimits {
     }
 
     async fn check(&self, check: &Check<'_>) -> Result<Decision, StoreError> {
-        const OPERATION: &str = "check";
+        const OPERATION: &str = CHECK;
         let _call = self.enter(OPERATION, check.key)?;
         let ask = if check.takes { Ask::Take } else { Ask::Peek };
         if self.layout == RateLimitLayout::Exact {
             let subject = (check.key, check.quotas);
-            let found = self.ask(OPERATION, ask, subject, check.cost, check.lease).await?;
-            return Ok(found.decide(check));
+            let question = self.question(OPERATION, ask, subject, check.cost, check.lease)?;
+            return Ok(said(&self.ask(OPERATION, question, check.takes).await?, check));
         }
         let quota = self.layout.only(OPERATION, check.quotas)?;
         let counted = self.count(OPERATION, ask, (check.key, quota), check.cost).await?;
@@ -408,7 +412,8 @@ impl RateLimitStore for RedisRateLimits {
         const OPERATION: &str = "refund";
         let _call = self.enter(OPERATION, key)?;
         if self.layout == RateLimitLayout::Exact {
-            self.ask(OPERATION, Ask::Refund, (key, quotas), cost, 0).await?;
+            let question = self.question(OPERATION, Ask::Refund, (key, quotas), cost, 0)?;
+            self.ask(OPERATION, question, false).await?;
         } else if let Some(quota) = self.layout.only(OPERATION, quotas)? {
             self.count(OPERATION, Ask::Refund, (key, Some(quota)), cost).await?;
         }
@@ -424,7 +429,8 @@ impl RateLimitStore for RedisRateLimits {
         let leased = quotas.iter().filter(|quota| quota.rule() == Rule::Concurrency);
         let leased: Vec<Quota> = leased.cloned().collect();
         if !leased.is_empty() {
-            self.ask(OPERATION, Ask::Release, (key, &leased), 0, lease).await?;
+            let question = self.question(OPERATION, Ask::Release, (key, &leased), 0, lease)?;
+            self.ask(OPERATION, question, false).await?;
         }
         Ok(())
     }

@@ -3,9 +3,12 @@
 //! Lua has no other numbers. Whole ones are exact in it below 2^53; limits and costs have to be
 //! below 2^52, and times, with a century to come, are so until the year 2112.
 
+use std::time::Duration;
+
 use larder_core::rate_limit::Rule;
 use larder_core::rate_limit::rule::{Concurrency, FixedWindow, Gcra, Lease, SlidingWindow, State};
 use larder_core::{Quota, StoreError, Timestamp};
+use redis::Value;
 
 use super::config;
 use crate::config::LONGEST;
@@ -133,28 +136,78 @@ fn numbers<const N: usize>(asked: &mut Vec<u8>, numbers: [u64; N]) {
     }
 }
 
-/// The state that a value is, if it is one of this rule.
-pub(super) fn state(rule: Rule, value: &[u8]) -> Option<State> {
-    let (first, rest) = value.split_first()?;
-    if Some(*first) != letter(rule) {
-        return None;
+/// What the script found of a subject.
+pub(super) struct Found {
+    pub(super) now: Timestamp,
+    block: Option<Timestamp>,
+    /// The states of the first quota and of the others. One is the common case, and costs no
+    /// allocation.
+    first: Option<State>,
+    others: Vec<Option<State>>,
+}
+
+impl Found {
+    /// What was found of each subject, of which `sizes` tells how many keys it has.
+    pub(super) fn in_reply(
+        reply: &Value,
+        sizes: impl ExactSizeIterator<Item = usize>,
+    ) -> Option<Vec<Self>> {
+        let Value::Array(values) = reply else { return None };
+        let (Value::Int(now), mut rest) = values.split_last()? else { return None };
+        let now = Timestamp::from_micros(now.unsigned_abs());
+        let mut found = Vec::with_capacity(sizes.len());
+        for size in sizes {
+            let (values, others) = rest.split_at_checked(size)?;
+            rest = others;
+            let (block, values) = values.split_first()?;
+            let mut states = values.iter().map(|value| text(value).and_then(state));
+            found.push(Self {
+                now,
+                block: text(block).and_then(self::block),
+                first: states.next().flatten(),
+                others: states.collect(),
+            });
+        }
+        rest.is_empty().then_some(found)
     }
-    match (rule, rest.len()) {
-        (Rule::FixedWindow, 16) => {
+
+    /// For how long the key is blocked yet.
+    pub(super) fn blocked_for(&self) -> Option<Duration> {
+        self.block.filter(|until| self.now < *until).map(|until| until.since(self.now))
+    }
+
+    /// The state of each quota.
+    pub(super) fn states(&self) -> impl Iterator<Item = Option<&State>> {
+        std::iter::once(&self.first).chain(&self.others).map(Option::as_ref)
+    }
+}
+
+fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The state that a value is, of whichever rule.
+fn state(value: &[u8]) -> Option<State> {
+    let (letter, rest) = value.split_first()?;
+    match (letter, rest.len()) {
+        (b'f', 16) => {
             let [count, ends] = read(rest)?;
             Some(State::FixedWindow(FixedWindow { count, ends: Timestamp::from_micros(ends) }))
         }
-        (Rule::SlidingWindow, 24) => {
+        (b's', 24) => {
             let [started, current, previous] = read(rest)?;
             let started = Timestamp::from_micros(started);
             Some(State::SlidingWindow(SlidingWindow { started, current, previous }))
         }
-        (Rule::Gcra, 16) => {
+        (b'g', 16) => {
             let [full_at, fraction] = read(rest)?;
             let full_at = Timestamp::from_micros(full_at);
             Some(State::Gcra(Gcra { full_at, fraction }))
         }
-        (Rule::Concurrency, length) if length % 24 == 0 => {
+        (b'c', length) if length % 24 == 0 => {
             let leases = rest.chunks_exact(24).map(|lease| {
                 let (number, rest) = lease.split_first_chunk()?;
                 let [cost, until] = read(rest)?;
@@ -168,7 +221,7 @@ pub(super) fn state(rule: Rule, value: &[u8]) -> Option<State> {
 }
 
 /// Until when a block lasts.
-pub(super) fn block(value: &[u8]) -> Option<Timestamp> {
+fn block(value: &[u8]) -> Option<Timestamp> {
     let [until] = read(value).filter(|_| value.len() == 8)?;
     Some(Timestamp::from_micros(until))
 }

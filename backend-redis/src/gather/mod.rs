@@ -1,0 +1,317 @@
+//! Concurrent calls of one kind, gathered into batches: [reads] into `MGET`s, checks of rate limits
+//! into runs of one script.
+//!
+//! A call goes out at once, alone, while few are on their way. Beyond that it waits in a queue,
+//! which one of a few flushers takes as a whole and sends as one command: nobody waits for a timer,
+//! and the busier the store, the larger the batches. It stays so until the queue has run empty.
+//!
+//! A flusher is a task of its own, so that a caller that goes away takes nothing from the others.
+//! It takes a call from the queue only after that call began, so that a read sees every write that
+//! was acknowledged before it.
+//!
+//! A batch ends by the deadline of its oldest call, and calls are taken in the order in which they
+//! came. So none is answered after its own deadline, though none has a timer.
+//!
+//! Callers and flusher run on different threads. What one thread allocates and another frees costs
+//! both of them the lock of an arena, in glibc's allocator: for every fifth read of a busy store a
+//! thread went to sleep or woke another. So a caller gets its question back, and copies its answer
+//! out of an allocation that the whole batch shares; a value that is kept does not hold the others
+//! either.
+
+pub(crate) mod reads;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use larder_core::{StoreError, StoreErrorKind};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::client::{Client, timed_out};
+use crate::error::STORE;
+
+/// While fewer calls than this are on their way, and no flusher is at work, a call goes out at once.
+const DIRECT: usize = 8;
+/// How many batches may be on their way: while Redis works on one, the next is gathered.
+const FLUSHERS: usize = 2;
+/// A queue of so many calls goes out at once, without waiting for who else is ready to run, so that
+/// Redis has work while the callers of the last batch go on.
+const FULL: usize = 64;
+/// How many batches may be on their way where the queue is that full.
+const FLUSHERS_WHEN_FULL: usize = 4;
+/// The most calls in a batch, which bounds how long Redis is held up by one and how much of its
+/// answer is in memory at once.
+pub(crate) const BATCH: usize = 128;
+
+/// What is gathered.
+///
+/// `docs/decisions/0008-reads-are-gathered-behind-those-on-their-way.md` has the figures.
+pub(crate) trait Gathers: Send + Sync + 'static {
+    type Question: Send + Sync + 'static;
+    type Answer: Send + 'static;
+
+    const OPERATION: &'static str;
+
+    /// Counts a batch.
+    fn count(&self, client: &Client, questions: usize);
+
+    /// The answer to each of several questions, in their order.
+    fn together(
+        &self,
+        client: &Client,
+        questions: &[Self::Question],
+        deadline: Instant,
+    ) -> impl Future<Output = Vec<Answer<Self>>> + Send;
+
+    /// The answer to one.
+    fn alone(
+        &self,
+        client: &Client,
+        question: &Self::Question,
+        deadline: Instant,
+    ) -> impl Future<Output = Answer<Self>> + Send;
+
+    /// What the caller keeps of its answer; called by the caller.
+    fn own(answer: Self::Answer) -> Self::Answer {
+        answer
+    }
+}
+
+type Answer<G> = Result<<G as Gathers>::Answer, StoreError>;
+
+struct Waiting<G: Gathers> {
+    question: G::Question,
+    deadline: Instant,
+    answer: oneshot::Sender<Answered<G>>,
+}
+
+struct Answered<G: Gathers> {
+    answer: Answer<G>,
+    /// For the caller to free.
+    _question: G::Question,
+}
+
+pub(crate) struct Gather<G: Gathers> {
+    client: Arc<Client>,
+    gathers: G,
+    /// The most callers that may wait at once; who goes away leaves its call in the queue.
+    max_callers: usize,
+    /// Calls on their way by themselves.
+    alone: AtomicUsize,
+    /// Whether a flusher is at work. As long as one is, every call is left to it: what is gathered
+    /// costs less than what goes alone, here and in Redis.
+    gathering: AtomicBool,
+    queue: Mutex<Queue<G>>,
+}
+
+struct Queue<G: Gathers> {
+    calls: VecDeque<Waiting<G>>,
+    /// Flushers that wait for an answer.
+    batches_out: usize,
+    /// Flushers that are about to take the queue.
+    collecting: usize,
+}
+
+impl<G: Gathers> Gather<G> {
+    pub(crate) fn new(client: Arc<Client>, gathers: G, max_callers: usize) -> Self {
+        let (alone, gathering) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let queue = Queue { calls: VecDeque::new(), batches_out: 0, collecting: 0 };
+        Self { client, gathers, max_callers, alone, gathering, queue: Mutex::new(queue) }
+    }
+
+    pub(crate) fn gathers(&self) -> &G {
+        &self.gathers
+    }
+
+    /// The answer to a question that goes alone or with others.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        question: G::Question,
+        deadline: Instant,
+    ) -> Answer<G> {
+        if let Some(_alone) = self.go_alone() {
+            // Boxed, so that a gathered call does not carry the room that one alone needs.
+            return Box::pin(self.gathers.alone(&self.client, &question, deadline)).await;
+        }
+        self.client.gate.check(G::OPERATION)?;
+        let (answer, wait) = oneshot::channel();
+        self.queue(Waiting { question, deadline, answer });
+        let answered = wait.await.map_err(|_| interrupted(G::OPERATION))?;
+        answered.answer.map(G::own)
+    }
+
+    fn go_alone(&self) -> Option<Alone<'_>> {
+        if self.gathering.load(Ordering::Relaxed) {
+            return None;
+        }
+        let before = self.alone.fetch_add(1, Ordering::Relaxed);
+        let alone = Alone(&self.alone);
+        (before < DIRECT).then_some(alone)
+    }
+
+    fn queue(self: &Arc<Self>, call: Waiting<G>) {
+        let wants_flusher = {
+            let mut queue = self.lock();
+            if queue.calls.len() >= self.max_callers.saturating_mul(2) {
+                queue.calls.retain(|call| !call.answer.is_closed());
+            }
+            queue.calls.push_back(call);
+            self.gathering.store(true, Ordering::Relaxed);
+            queue.wants_flusher()
+        };
+        if wants_flusher {
+            self.start_flusher();
+        }
+    }
+
+    /// Not to be called with the queue locked: a runtime that shuts down drops the flusher at once.
+    fn start_flusher(self: &Arc<Self>) {
+        let flusher = Flusher { gather: Arc::clone(self), phase: Phase::Collecting };
+        tokio::spawn(flusher.run());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue<G>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends one batch and hands out its answers.
+    async fn flush(&self, mut calls: Vec<Waiting<G>>) {
+        self.gathers.count(&self.client, calls.len());
+        let now = Instant::now();
+        let late = calls.partition_point(|call| call.deadline <= now);
+        if late > 0 {
+            let error = timed_out(G::OPERATION, &self.client.address, self.client.timeout);
+            for call in calls.drain(..late) {
+                let answer = Err(error.clone());
+                let _ = call.answer.send(Answered { answer, _question: call.question });
+            }
+        }
+        let Some(deadline) = calls.first().map(|call| call.deadline) else { return };
+        let (questions, answers): (Vec<_>, Vec<_>) =
+            calls.into_iter().map(|call| (call.question, call.answer)).unzip();
+        let said = match questions.as_slice() {
+            [question] => vec![self.gathers.alone(&self.client, question, deadline).await],
+            questions => self.gathers.together(&self.client, questions, deadline).await,
+        };
+        for ((question, sender), answer) in questions.into_iter().zip(answers).zip(said) {
+            // Nobody waits any more where the caller went away.
+            let _ = sender.send(Answered { answer, _question: question });
+        }
+    }
+}
+
+/// A call on its way by itself.
+struct Alone<'a>(&'a AtomicUsize);
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<G: Gathers> Queue<G> {
+    /// Whether a flusher has to be started; it is taken for started then.
+    fn wants_flusher(&mut self) -> bool {
+        let wants = match self.collecting {
+            0 => !self.calls.is_empty() && self.batches_out < self.most_out(),
+            n => self.calls.len() >= n * FULL && n + self.batches_out < self.most_out(),
+        };
+        self.collecting += usize::from(wants);
+        wants
+    }
+
+    fn most_out(&self) -> usize {
+        if self.is_full() { FLUSHERS_WHEN_FULL } else { FLUSHERS }
+    }
+
+    fn is_full(&self) -> bool {
+        self.calls.len() >= FULL
+    }
+
+    fn is_idle(&self) -> bool {
+        self.collecting == 0 && self.batches_out == 0
+    }
+}
+
+/// Sends batch after batch until the queue is empty.
+struct Flusher<G: Gathers> {
+    gather: Arc<Gather<G>>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Collecting,
+    Sending,
+    Over,
+}
+
+impl<G: Gathers> Flusher<G> {
+    async fn run(mut self) {
+        while self.phase == Phase::Collecting {
+            if !self.gather.lock().is_full() {
+                // Everybody who is ready to run may put its call into the queue first.
+                tokio::task::yield_now().await;
+            }
+            let calls = self.take();
+            if !calls.is_empty() {
+                self.gather.flush(calls).await;
+            }
+            self.turn();
+        }
+    }
+
+    /// The next batch, without the calls whose callers went away.
+    fn take(&mut self) -> Vec<Waiting<G>> {
+        let (mut calls, wants_flusher) = {
+            let mut queue = self.gather.lock();
+            let most = queue.calls.len().min(BATCH);
+            let calls: Vec<_> = queue.calls.drain(..most).collect();
+            self.phase = Phase::Sending;
+            queue.batches_out += 1;
+            queue.collecting -= 1;
+            (calls, queue.wants_flusher())
+        };
+        if wants_flusher {
+            self.gather.start_flusher();
+        }
+        calls.retain(|call| !call.answer.is_closed());
+        calls
+    }
+
+    /// After a batch: collects the next one, unless there is none or another flusher does.
+    fn turn(&mut self) {
+        let mut queue = self.gather.lock();
+        queue.batches_out -= 1;
+        if queue.wants_flusher() {
+            self.phase = Phase::Collecting;
+        } else {
+            self.phase = Phase::Over;
+            self.gather.gathering.store(!queue.is_idle(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl<G: Gathers> Drop for Flusher<G> {
+    /// Only a Tokio runtime that shuts down drops a flusher before it is over. The queue's callers
+    /// are told, and the next caller, on another runtime, finds an empty queue.
+    fn drop(&mut self) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        let mut queue = self.gather.lock();
+        match self.phase {
+            Phase::Collecting => queue.collecting -= 1,
+            Phase::Sending => queue.batches_out -= 1,
+            Phase::Over => {}
+        }
+        self.gather.gathering.store(!queue.is_idle(), Ordering::Relaxed);
+        queue.calls.clear();
+    }
+}
+
+fn interrupted(operation: &'static str) -> StoreError {
+    let detail = "the Tokio runtime that the call ran on was shut down";
+    StoreError::new(StoreErrorKind::Unavailable, STORE, operation, detail)
+}
