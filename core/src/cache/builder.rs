@@ -99,6 +99,8 @@ impl CacheBuilder {
     }
 
     /// The codec for values, in Larder's own layout. [`Json`](crate::codec::Json) by default.
+    ///
+    /// The same as `.layout(Layout::Framed(…))`: of the two methods the later call counts.
     pub fn codec(self, codec: impl Codec) -> Self {
         self.layout(Layout::Framed(codec.into()))
     }

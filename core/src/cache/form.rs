@@ -51,6 +51,27 @@ impl RawValue for Bytes {
     }
 }
 
+impl RawValue for Vec<u8> {
+    fn to_bytes(&self) -> Bytes {
+        Bytes::copy_from_slice(self)
+    }
+
+    fn from_bytes(bytes: Bytes) -> Option<Self> {
+        Some(bytes.into())
+    }
+}
+
+/// Bytes that are no UTF-8 are a counted miss.
+impl RawValue for String {
+    fn to_bytes(&self) -> Bytes {
+        Bytes::copy_from_slice(self.as_bytes())
+    }
+
+    fn from_bytes(bytes: Bytes) -> Option<Self> {
+        Self::from_utf8(bytes.into()).ok()
+    }
+}
+
 /// How values of a type enter and leave a layout.
 pub(crate) trait Form: 'static {
     type Value: Send + Sync + 'static;

@@ -29,6 +29,10 @@ const ISOLATED_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the write of a value may take at most, where a leader may be ended without a trace.
 const ISOLATED_WRITE: Duration = Duration::from_secs(60);
 
+/// How long a caller waits until what it loaded is stored. A store that is out takes as long as its
+/// time-outs for the write, after it took as long for the read.
+const WRITE_PATIENCE: Duration = Duration::from_millis(100);
+
 /// Whatever a loader's error can be turned into.
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -40,7 +44,8 @@ impl Cache {
     /// loader. The loader runs in the caller's task and may borrow from it.
     ///
     /// The value's life counts from the start of the load. It is not kept if the key was written
-    /// or invalidated through this cache meanwhile, nor if the store fails.
+    /// or invalidated through this cache meanwhile, nor if the store fails. It is stored before it
+    /// is answered, unless that takes longer than 100 ms: then it is stored in the background.
     ///
     /// # Errors
     ///
@@ -245,7 +250,7 @@ impl Cache {
     }
 
     /// Writes what a load found, unless it was superseded meanwhile. The write goes on if the
-    /// caller goes away.
+    /// caller goes away, and if it takes longer than the caller waits.
     pub(super) async fn keep<F: Form>(
         &self,
         lead: Lead,
@@ -255,7 +260,8 @@ impl Cache {
     ) {
         let ttl = policy.life(value.is_none(), fastrand::f64());
         if let Some(write) = self.write_back::<F>(lead, lease, value, ttl) {
-            self.run_to_end(write).await;
+            let patience = self.runtime.sleep(WRITE_PATIENCE);
+            select(pin!(self.run_to_end(write)), patience).await;
         }
     }
 

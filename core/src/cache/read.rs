@@ -26,6 +26,24 @@ pub enum Lookup<T> {
 }
 
 impl<T> Lookup<T> {
+    /// The value, if there is one.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// cache.put("answer", &42).await?;
+    /// assert_eq!(cache.lookup::<u32>("answer").await?.value().as_deref(), Some(&42));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn value(self) -> Option<Arc<T>> {
+        match self {
+            Self::Hit(value) => Some(value),
+            Self::Absent | Self::Miss => None,
+        }
+    }
+
     fn of(found: Option<Presence<Arc<T>>>) -> Self {
         match found {
             Some(Some(value)) => Self::Hit(value),
