@@ -1,10 +1,11 @@
 //! Larder beside its peers, as a table: `cargo xtask bench`, or `cargo run --release -p
 //! larder-bench` where redis-server and wrk are installed.
 //!
-//! - [`memory`], [`redis_reads`], [`loads`], [`http`], [`workers`]: what is compared.
+//! - [`memory`], [`redis_reads`], [`loads`], [`http`], [`limits`], [`workers`]: what is compared.
 //! - [`rounds`]: how; [`table`]: how it is printed; [`servers`]: the programs beside this one.
 
 mod http;
+mod limits;
 mod loads;
 mod memory;
 mod redis_reads;
@@ -61,6 +62,8 @@ enum Comparison {
     Loads,
     /// Requests a second behind the response cache
     Http,
+    /// A check of a rate limit
+    Limits,
 }
 
 /// How much is measured.
@@ -128,6 +131,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Comparison::Http) {
         http::compare(effort, print)?;
+    }
+    if wanted(Comparison::Limits) {
+        limits::compare(effort, print)?;
     }
     Ok(())
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use arrayvec::ArrayString;
+
 /// Why a key, namespace or pattern is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -88,11 +90,8 @@ pub(crate) fn check(
             store,
         });
     }
-    // Almost every key is ASCII: look at bytes first, and decode only where one is suspicious.
-    // 0xC2 leads the C1 controls, U+0080 to U+009F. All bytes, as the compiler can then take many
-    // at a time.
-    let suspicious = |found, byte| found | (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2);
-    if text.bytes().fold(false, suspicious)
+    // Almost every key is ASCII: decode only what is suspicious.
+    if may_have_control_characters(text)
         && let Some((at, character)) = text.char_indices().find(|(_, c)| c.is_control())
     {
         let text = beginning(text);
@@ -101,8 +100,22 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// By its bytes alone. 0xC2 leads the C1 controls, U+0080 to U+009F.
+fn may_have_control_characters(text: &str) -> bool {
+    // All of them, as the compiler can then take many at a time.
+    let suspicious = |found, byte| found | (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2);
+    text.bytes().fold(false, suspicious)
+}
+
 fn beginning(text: &str) -> String {
     text.chars().take(40).collect()
+}
+
+/// Room for a complete key. One that is not unusually long takes no allocation.
+#[derive(Default)]
+pub(crate) struct KeyBuffer {
+    short: ArrayString<128>,
+    long: Option<String>,
 }
 
 /// What every key of a cache begins with: nothing, or `<name>:`.
@@ -131,6 +144,30 @@ impl Namespace {
         }
         let full = self.join(key);
         check_key(&full, max_bytes, store)?;
+        Ok(full)
+    }
+
+    /// As [`full_key`](Self::full_key), in a buffer of the caller's.
+    #[inline]
+    pub(crate) fn full_key_in<'b>(
+        &self,
+        buffer: &'b mut KeyBuffer,
+        key: &str,
+        max_bytes: usize,
+        store: &'static str,
+    ) -> Result<&'b str, KeyError> {
+        if key.is_empty() {
+            return Err(KeyError::Empty { what: "key" });
+        }
+        let KeyBuffer { short, long } = buffer;
+        let full = match short.try_push_str(&self.0).and_then(|()| short.try_push_str(key)) {
+            Ok(()) => short.as_str(),
+            Err(_) => long.insert(self.join(key)),
+        };
+        // The namespace passed when it was made.
+        if full.len() > max_bytes || may_have_control_characters(key) {
+            check_key(full, max_bytes, store)?;
+        }
         Ok(full)
     }
 

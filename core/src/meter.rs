@@ -6,6 +6,7 @@ use std::time::Duration;
 use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::error::StoreError;
+use crate::sync::Count;
 
 /// What a cache has counted since it was built, all its clones together.
 ///
@@ -42,22 +43,22 @@ pub struct CacheStats {
 
 /// A counter of its own, and its twin in the facade.
 pub(crate) struct Tally {
-    own: AtomicU64,
+    own: Count,
     facade: Counter,
 }
 
 impl Tally {
     pub(crate) fn new(facade: Counter) -> Self {
-        Self { own: AtomicU64::new(0), facade }
+        Self { own: Count::default(), facade }
     }
 
     pub(crate) fn add(&self, n: u64) {
-        self.own.fetch_add(n, Ordering::Relaxed);
+        self.own.add(n);
         self.facade.increment(n);
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.own.load(Ordering::Relaxed)
+        self.own.get()
     }
 }
 

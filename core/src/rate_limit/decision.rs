@@ -1,11 +1,10 @@
 //! The answer to a check.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::quota::Quota;
-use super::rule::Verdict;
+use super::quota::{Name, Quota};
+use super::rule::{Answer, Verdict};
 
 /// Why a request is allowed or refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,34 +52,102 @@ pub struct Decision {
     is_degraded: bool,
     is_remembered: bool,
     taken: u64,
-    lease: Option<u64>,
-    retry_after: Option<Duration>,
+    retry_after: Wait,
     /// One quota is the common case, and costs no allocation.
-    binding: Option<QuotaReport>,
-    others: Vec<QuotaReport>,
+    binding: Option<Report>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few decisions have, apart from what moves with each of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Rare {
+    lease: Option<u64>,
+    others: Vec<Report>,
 }
 
 /// What one quota says in a [`Decision`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct QuotaReport {
+pub struct QuotaReport<'a> {
     /// The quota's name.
-    pub policy: Cow<'static, str>,
+    pub policy: &'a str,
     /// Its window.
     pub window: Duration,
     /// What it says. Where another quota refused the request: what is left without it.
     pub verdict: Verdict,
 }
 
-impl QuotaReport {
+/// A [`QuotaReport`] in little space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Report {
+    policy: Name,
+    window: u64,
+    allowed: bool,
+    limit: u64,
+    remaining: u64,
+    reset: u64,
+    retry_after: Wait,
+}
+
+/// Microseconds, or for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Wait(u64);
+
+impl Wait {
+    const NEVER_OVER: Self = Self(u64::MAX);
+
+    #[inline]
+    fn of(micros: Option<u64>) -> Self {
+        micros.map_or(Self::NEVER_OVER, |micros| Self(micros.min(u64::MAX - 1)))
+    }
+
+    fn time(self) -> Option<Duration> {
+        (self != Self::NEVER_OVER).then(|| Duration::from_micros(self.0))
+    }
+
+    fn less(self, micros: u64) -> Self {
+        if self == Self::NEVER_OVER { self } else { Self(self.0.saturating_sub(micros)) }
+    }
+}
+
+impl Report {
+    #[inline]
+    fn new(quota: &Quota, answer: Answer) -> Self {
+        let Answer { allowed, limit, remaining, reset, retry_after } = answer;
+        let (policy, window) = (quota.shared_name().clone(), quota.window_micros());
+        Self {
+            policy,
+            window,
+            allowed,
+            limit,
+            remaining,
+            reset,
+            retry_after: Wait::of(retry_after),
+        }
+    }
+
+    fn public(&self) -> QuotaReport<'_> {
+        QuotaReport {
+            policy: &self.policy,
+            window: Duration::from_micros(self.window),
+            verdict: Verdict {
+                allowed: self.allowed,
+                limit: self.limit,
+                remaining: self.remaining,
+                reset: Duration::from_micros(self.reset),
+                retry_after: self.retry_after.time(),
+            },
+        }
+    }
+
     /// The more it binds, the greater it is.
     ///
     /// What is left says nothing of a refusal: it grows while one waits, at a pace of each rule's
     /// own, and of two that refuse for as long one would bind now and the other a moment later.
     fn weight(&self) -> impl Ord + use<> {
-        let Verdict { allowed, remaining, reset, retry_after, .. } = self.verdict;
-        let never = !allowed && retry_after.is_none();
-        (!allowed, never, retry_after, allowed.then_some(Reverse(remaining)), reset)
+        let left = self.allowed.then_some(Reverse(self.remaining));
+        // No wait at all is the longest, of those that refuse.
+        (!self.allowed, self.retry_after, left, self.reset)
     }
 }
 
@@ -92,24 +159,47 @@ impl Decision {
         cost: u64,
         mut verdict: impl FnMut(&Quota) -> Verdict,
     ) -> Self {
-        let mut decision = Self::because(Reason::WithinQuotas, true);
+        Self::of_answers(quotas, cost, |quota| verdict(quota).into())
+    }
+
+    #[inline]
+    pub(super) fn of_answers<'q>(
+        quotas: impl IntoIterator<Item = &'q Quota>,
+        cost: u64,
+        mut answer: impl FnMut(&Quota) -> Answer,
+    ) -> Self {
+        let mut quotas = quotas.into_iter();
+        let Some(first) = quotas.next() else {
+            return Self { taken: cost, ..Self::because(Reason::WithinQuotas, true) };
+        };
+        let mut binding = Report::new(first, answer(first));
+        let mut others = Vec::new();
         for quota in quotas {
-            let (policy, window) = (quota.shared_name(), quota.window());
-            decision.add(QuotaReport { policy, window, verdict: verdict(quota) });
+            let mut other = Report::new(quota, answer(quota));
+            if other.weight() > binding.weight() {
+                std::mem::swap(&mut other, &mut binding);
+            }
+            others.push(other);
         }
-        if let Some(refusal) = decision.binding.as_ref().filter(|it| !it.verdict.allowed) {
-            decision.retry_after = refusal.verdict.retry_after;
-            (decision.allowed, decision.reason) = (false, Reason::OverQuota);
-        } else {
-            decision.taken = cost;
+        let is_alone = others.is_empty();
+        Self {
+            allowed: binding.allowed,
+            reason: if binding.allowed { Reason::WithinQuotas } else { Reason::OverQuota },
+            is_shadowed: false,
+            is_degraded: false,
+            is_remembered: false,
+            taken: if binding.allowed { cost } else { 0 },
+            retry_after: binding.retry_after,
+            binding: Some(binding),
+            rare: if is_alone { None } else { Some(Box::new(Rare { lease: None, others })) },
         }
-        decision
     }
 
     /// The refusal of a key that is blocked for `time` yet.
     #[must_use]
     pub fn blocked(time: Duration) -> Self {
-        Self { retry_after: Some(time), ..Self::because(Reason::Blocked, false) }
+        let retry_after = Wait(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        Self { retry_after, ..Self::because(Reason::Blocked, false) }
     }
 
     /// A decision in which no quota had a say.
@@ -121,10 +211,9 @@ impl Decision {
             is_degraded: false,
             is_remembered: false,
             taken: 0,
-            lease: None,
-            retry_after: None,
+            retry_after: Wait::NEVER_OVER,
             binding: None,
-            others: Vec::new(),
+            rare: None,
         }
     }
 
@@ -144,12 +233,13 @@ impl Decision {
 
     /// What it says some time later, if nothing else happened.
     pub(super) fn remembered(mut self, after: Duration) -> Self {
-        let later = |time: Duration| time.saturating_sub(after);
+        let after = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
         self.is_remembered = true;
-        self.retry_after = self.retry_after.map(later);
-        for report in self.binding.iter_mut().chain(&mut self.others) {
-            report.verdict.reset = later(report.verdict.reset);
-            report.verdict.retry_after = report.verdict.retry_after.map(later);
+        self.retry_after = self.retry_after.less(after);
+        let others = self.rare.iter_mut().flat_map(|rare| &mut rare.others);
+        for report in self.binding.iter_mut().chain(others) {
+            report.reset = report.reset.saturating_sub(after);
+            report.retry_after = report.retry_after.less(after);
         }
         self
     }
@@ -157,18 +247,8 @@ impl Decision {
     /// Says that it holds the lease of this number.
     #[must_use]
     pub fn holding(mut self, lease: u64) -> Self {
-        self.lease = Some(lease);
+        self.rare.get_or_insert_default().lease = Some(lease);
         self
-    }
-
-    fn add(&mut self, report: QuotaReport) {
-        match &mut self.binding {
-            None => self.binding = Some(report),
-            Some(binding) if report.weight() > binding.weight() => {
-                self.others.push(std::mem::replace(binding, report));
-            }
-            Some(_) => self.others.push(report),
-        }
     }
 
     /// Whether the request may go on.
@@ -207,26 +287,26 @@ impl Decision {
     /// How much there can be at once of the quota that binds. `None` where no quota was asked.
     #[must_use]
     pub fn limit(&self) -> Option<u64> {
-        self.binding.as_ref().map(|it| it.verdict.limit)
+        self.binding.as_ref().map(|it| it.limit)
     }
 
     /// How much of it is left.
     #[must_use]
     pub fn remaining(&self) -> Option<u64> {
-        self.binding.as_ref().map(|it| it.verdict.remaining)
+        self.binding.as_ref().map(|it| it.remaining)
     }
 
     /// After how long all of it is there again, if nothing else is taken.
     #[must_use]
     pub fn reset(&self) -> Option<Duration> {
-        self.binding.as_ref().map(|it| it.verdict.reset)
+        self.binding.as_ref().map(|it| Duration::from_micros(it.reset))
     }
 
     /// After how long, and not before, the same request will be allowed, if nothing else is taken
     /// or given back. `None` where it is allowed, and where no wait will help.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.retry_after.time()
     }
 
     /// The name of the quota that binds.
@@ -242,8 +322,9 @@ impl Decision {
     }
 
     /// What each quota says; first the one that binds.
-    pub fn quotas(&self) -> impl Iterator<Item = &QuotaReport> {
-        self.binding.iter().chain(&self.others)
+    pub fn quotas(&self) -> impl Iterator<Item = QuotaReport<'_>> {
+        let others = self.rare.iter().flat_map(|rare| &rare.others);
+        self.binding.iter().chain(others).map(Report::public)
     }
 
     /// How much the store counted against every quota: the cost, or nothing where the request was
@@ -256,7 +337,7 @@ impl Decision {
     /// The number of the lease that the request holds, if one of its quotas counts leases.
     #[must_use]
     pub fn lease(&self) -> Option<u64> {
-        self.lease
+        self.rare.as_ref().and_then(|rare| rare.lease)
     }
 }
 

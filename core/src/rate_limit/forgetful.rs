@@ -5,14 +5,14 @@
 //! was not yet forgotten, and is put further back only when it comes up.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::sync::lock;
+use crate::sync::{Apart, lock};
 use crate::time::Timestamp;
 
 /// A value that is as good as none from some moment on.
@@ -21,8 +21,8 @@ pub(super) trait Forget: Default {
 }
 
 pub(super) struct Forgetful<V> {
-    shards: Box<[Mutex<Shard<V>>]>,
-    hasher: RandomState,
+    shards: Box<[Apart<Mutex<Shard<V>>>]>,
+    hasher: DefaultHashBuilder,
     evicted: AtomicU64,
 }
 
@@ -54,19 +54,19 @@ impl<V: Forget> Forgetful<V> {
     /// With room for `capacity` keys, at least one.
     pub(super) fn new(capacity: usize) -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
-        let shards = (4 * cores).min(capacity / SMALLEST_SHARD).max(1);
+        let shards = (16 * cores).min(capacity / SMALLEST_SHARD).max(1);
         let shard = || {
             let capacity = (capacity / shards).max(1);
-            Mutex::new(Shard {
+            Apart(Mutex::new(Shard {
                 entries: HashTable::new(),
                 queue: BTreeMap::new(),
                 capacity,
                 next_number: 0,
-            })
+            }))
         };
         Self {
             shards: (0..shards).map(|_| shard()).collect(),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             evicted: AtomicU64::new(0),
         }
     }
@@ -78,6 +78,7 @@ impl<V: Forget> Forgetful<V> {
     }
 
     /// Changes the value of `key`, or a new one; it is kept where it is not forgotten at `now`.
+    #[inline]
     pub(super) fn change<R>(
         &self,
         key: &str,

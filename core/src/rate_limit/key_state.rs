@@ -1,11 +1,12 @@
 //! Everything that a store keeps of one key, and what it is asked to do with it.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::decision::Decision;
-use super::quota::{Quota, Rule};
-use super::rule::{self, Request, State};
+use super::quota::{Name, Quota, Rule};
+use super::rule::{self, Answer, Request, State};
 use crate::time::Timestamp;
 
 /// One check of a key against its quotas, all of which are decided together: what one of them
@@ -67,9 +68,14 @@ impl<'a> Check<'a> {
 
     /// The decision, given what each quota says; for stores that decide elsewhere.
     #[must_use]
-    pub fn decision(&self, verdict: impl FnMut(&Quota) -> rule::Verdict) -> Decision {
+    pub fn decision(&self, mut verdict: impl FnMut(&Quota) -> rule::Verdict) -> Decision {
+        self.decision_of(|quota| verdict(quota).into())
+    }
+
+    #[inline]
+    pub(super) fn decision_of(&self, answer: impl FnMut(&Quota) -> Answer) -> Decision {
         let taken = if self.takes { self.cost } else { 0 };
-        let decision = Decision::of(self.quotas, taken, verdict);
+        let decision = Decision::of_answers(self.quotas, taken, answer);
         let leased = self.quotas.iter().any(|quota| quota.rule() == Rule::Concurrency);
         if leased && decision.taken() > 0 { decision.holding(self.lease) } else { decision }
     }
@@ -96,12 +102,13 @@ impl<'a> Check<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyState {
     blocked_until: Option<Timestamp>,
-    counts: Vec<Counted>,
+    /// One quota is the common case, and stands beside its key.
+    counts: SmallVec<[Counted; 1]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Counted {
-    quota: Cow<'static, str>,
+    quota: Name,
     state: State,
     /// When the state says no more than none would.
     until: Timestamp,
@@ -115,24 +122,47 @@ impl KeyState {
         }
         let request = check.request();
         match check.quotas {
-            [quota] if check.takes => check.decision(|_| {
-                let (verdict, state) = rule::check(self.state(quota), now, request, quota);
-                self.keep(quota, state, now + verdict.reset);
-                verdict
+            [quota] if check.takes => check.decision_of(|_| {
+                let (answer, state) = rule::decide(self.state(quota), now, request, quota);
+                self.keep(quota, state, after(now, answer.reset));
+                answer
             }),
             quotas => {
                 let fits = |quota| rule::peek(self.state(quota), now, check.cost, quota).allowed;
                 let takes = check.takes && quotas.iter().all(fits);
-                check.decision(|quota| {
-                    let verdict = rule::peek(self.state(quota), now, check.cost, quota);
+                check.decision_of(|quota| {
+                    let before = rule::peek(self.state(quota), now, check.cost, quota);
                     // What takes nothing still brings back what a clock has carried away.
                     let taken = if takes { request } else { Request::costing(0) };
-                    let (after, state) = rule::check(self.state(quota), now, taken, quota);
-                    self.keep(quota, state, now + after.reset);
-                    if takes { after } else { verdict }
+                    let (answer, state) = rule::decide(self.state(quota), now, taken, quota);
+                    self.keep(quota, state, after(now, answer.reset));
+                    if takes { answer } else { before.into() }
                 })
             }
         }
+    }
+
+    /// Decides as [`check`](Self::check) would at any time between `from` and `until`, the one at
+    /// which it is asked, where it makes no difference which: the request is allowed, and leaves
+    /// the same behind. What it says remains is no more, and the reset no sooner, than at that
+    /// time.
+    #[inline]
+    pub(super) fn check_between(
+        &mut self,
+        (from, until): (Timestamp, Timestamp),
+        check: &Check<'_>,
+    ) -> Option<Answer> {
+        let ([quota], true, None) = (check.quotas, check.takes, self.blocked_until) else {
+            return None;
+        };
+        let counted = self.counts.iter_mut().find(|it| it.quota == *quota.shared_name())?;
+        if !rule::is_steady(&counted.state, from, until, quota) {
+            return None;
+        }
+        let (answer, state) = rule::decide(Some(&counted.state), from, check.request(), quota);
+        counted.state = state.filter(|_| answer.allowed)?;
+        counted.until = after(from, answer.reset);
+        Some(answer)
     }
 
     /// Gives `cost` back to each of `quotas`, and to none more than what counts.
@@ -201,7 +231,7 @@ impl KeyState {
     /// ```
     pub fn reset(&mut self, quotas: &[Quota]) {
         self.blocked_until = None;
-        self.counts.retain(|it| quotas.iter().all(|quota| it.quota != quota.name()));
+        self.counts.retain(|it| quotas.iter().all(|quota| *it.quota != *quota.name()));
     }
 
     /// From when on nothing here says more than an empty state would. The store may forget the key
@@ -243,7 +273,7 @@ impl KeyState {
         blocked_until: Option<Timestamp>,
         counts: impl IntoIterator<Item = (String, State, Timestamp)>,
     ) -> Self {
-        let counted = |(quota, state, until)| Counted { quota: Cow::Owned(quota), state, until };
+        let counted = |(quota, state, until)| Counted { quota: Name::from(quota), state, until };
         Self { blocked_until, counts: counts.into_iter().map(counted).collect() }
     }
 
@@ -252,7 +282,7 @@ impl KeyState {
     }
 
     fn state(&self, quota: &Quota) -> Option<&State> {
-        self.counts.iter().find(|it| it.quota == quota.name()).map(|it| &it.state)
+        self.counts.iter().find(|it| it.quota == *quota.shared_name()).map(|it| &it.state)
     }
 
     fn keep_settled(&mut self, quota: &Quota, state: Option<State>, now: Timestamp) {
@@ -261,19 +291,23 @@ impl KeyState {
     }
 
     fn keep(&mut self, quota: &Quota, state: Option<State>, until: Timestamp) {
-        let known = self.counts.iter().position(|it| it.quota == quota.name());
+        let known = self.counts.iter().position(|it| it.quota == *quota.shared_name());
         match (known, state) {
             (Some(at), Some(state)) => {
                 let counted = &mut self.counts[at];
                 (counted.state, counted.until) = (state, until);
             }
             (None, Some(state)) => {
-                self.counts.push(Counted { quota: quota.shared_name(), state, until });
+                self.counts.push(Counted { quota: quota.shared_name().clone(), state, until });
             }
             (Some(at), None) => drop(self.counts.swap_remove(at)),
             (None, None) => {}
         }
     }
+}
+
+fn after(now: Timestamp, micros: u64) -> Timestamp {
+    Timestamp::from_micros(now.as_micros().saturating_add(micros))
 }
 
 #[cfg(test)]
@@ -290,6 +324,45 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// A clock that is late by up to its lag decides as the exact one does, or not at all.
+        #[test]
+        fn a_late_clock_makes_no_difference(
+            rule in 0..3_usize,
+            limit in 1..40_u64,
+            burst in 1..60_u64,
+            lag in 0..9_000_u64,
+            blocks in 0..4_u64,
+            checks in prop::collection::vec((0..4_u64, 0..30_000_u64, 0..=100_u64), 1..80),
+        ) {
+            let quota = Quota::new(limit, millis(20));
+            let quotas = [[quota.clone(), quota.clone().sliding_window(), quota.burst(burst)]
+                [rule].clone()];
+            let (mut late, mut exact) = (KeyState::default(), KeyState::default());
+            let mut clock = 1_000_000;
+            for (number, (cost, pause, behind)) in (0..).zip(checks) {
+                clock += pause;
+                let now = Timestamp::from_micros(clock);
+                let from = Timestamp::from_micros(clock - lag * behind / 100);
+                let until = Timestamp::from_micros(from.as_micros() + lag);
+                if number == blocks {
+                    late.block(now, millis(15));
+                    exact.block(now, millis(15));
+                }
+                let check = Check::new("key", &quotas).cost(cost);
+                let answer = late.check_between((from, until), &check);
+                let decision = exact.check(now, &check);
+                match answer {
+                    Some(answer) => {
+                        prop_assert!(answer.allowed && decision.is_allowed());
+                        prop_assert!(Some(answer.remaining) <= decision.remaining());
+                        prop_assert!(Some(Duration::from_micros(answer.reset)) >= decision.reset());
+                    }
+                    None => prop_assert_eq!(&late.check(now, &check), &decision),
+                }
+                prop_assert_eq!(&late, &exact);
+            }
+        }
 
         /// Several quotas allow what each of them would allow that had seen the same.
         #[test]

@@ -1,6 +1,10 @@
 //! How much is allowed, in which time, by which rule.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::time::{days, hours, millis, minutes, seconds};
@@ -45,7 +49,7 @@ pub enum Rule {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Quota {
-    name: Cow<'static, str>,
+    name: Name,
     rule: Rule,
     limit: u64,
     burst: u64,
@@ -100,7 +104,7 @@ impl Quota {
     /// ```
     #[must_use]
     pub fn concurrent(limit: u64, life: Duration) -> Self {
-        let name = Cow::Borrowed("concurrent");
+        let name = Name::Static("concurrent");
         Self { name, rule: Rule::Concurrency, ..Self::new(limit, life) }
     }
 
@@ -132,7 +136,7 @@ impl Quota {
     /// they outlast a change of the limit. The quotas of one limiter have different names.
     #[must_use]
     pub fn named(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = name.into();
+        self.name = Name::from(name.into());
         self
     }
 
@@ -177,8 +181,8 @@ impl Quota {
         Self { limit: part(self.limit), burst: part(self.burst), ..self.clone() }
     }
 
-    pub(super) fn shared_name(&self) -> Cow<'static, str> {
-        self.name.clone()
+    pub(super) fn shared_name(&self) -> &Name {
+        &self.name
     }
 
     pub(super) fn window_micros(&self) -> u64 {
@@ -186,11 +190,66 @@ impl Quota {
     }
 }
 
-fn name_of(window: Duration) -> Cow<'static, str> {
+/// A quota's name, of which every decision has a copy.
+#[derive(Clone)]
+pub(super) enum Name {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
+
+impl From<Cow<'static, str>> for Name {
+    fn from(name: Cow<'static, str>) -> Self {
+        match name {
+            Cow::Borrowed(name) => Self::Static(name),
+            Cow::Owned(name) => name.into(),
+        }
+    }
+}
+
+impl From<String> for Name {
+    fn from(name: String) -> Self {
+        Self::Shared(name.into())
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    #[inline]
+    fn deref(&self) -> &str {
+        match self {
+            Self::Static(name) => name,
+            Self::Shared(name) => name,
+        }
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        // Mostly both are copies of one.
+        std::ptr::eq(&raw const **self, &raw const **other) || **self == **other
+    }
+}
+
+impl Eq for Name {}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+fn name_of(window: Duration) -> Name {
     const NAMES: [(Duration, &str); 4] =
         [(seconds(1), "second"), (minutes(1), "minute"), (hours(1), "hour"), (days(1), "day")];
     if let Some((_, name)) = NAMES.iter().find(|(length, _)| *length == window) {
-        return Cow::Borrowed(name);
+        return Name::Static(name);
     }
     let micros = window.as_micros();
     match (micros.is_multiple_of(1_000_000), micros.is_multiple_of(1_000)) {

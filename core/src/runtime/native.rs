@@ -26,7 +26,8 @@ pub struct SystemRuntime;
 impl Runtime for SystemRuntime {
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::EPOCH + since_epoch
+        let micros = since_epoch.as_secs().saturating_mul(1_000_000);
+        Timestamp::from_micros(micros.saturating_add(since_epoch.subsec_micros().into()))
     }
 
     fn recent(&self) -> Timestamp {

@@ -206,7 +206,7 @@ fn ietf(told: &Told<'_>, headers: &mut HeaderMap) {
 
 fn listed(
     decision: &Decision,
-    mut push: impl FnMut(&mut String, &QuotaReport) -> fmt::Result,
+    mut push: impl FnMut(&mut String, &QuotaReport<'_>) -> fmt::Result,
 ) -> String {
     let mut text = String::with_capacity(32);
     for quota in decision.quotas() {
@@ -214,7 +214,7 @@ fn listed(
             text.push_str(", ");
         }
         // A string takes everything.
-        let _ = push(&mut text, quota);
+        let _ = push(&mut text, &quota);
     }
     text
 }

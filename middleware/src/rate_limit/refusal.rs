@@ -119,7 +119,7 @@ impl<'a> Refusal<'a> {
         let violated = self.decision().filter(|_| reason == Some(Reason::OverQuota));
         let violated_policies = violated.map(|decision| {
             let violated = decision.quotas().filter(|quota| !quota.verdict.allowed);
-            violated.map(|quota| &*quota.policy).collect()
+            violated.map(|quota| quota.policy).collect()
         });
         let detail = self.detail();
         Problem { r#type, title, status: status.as_u16(), detail, violated_policies }

@@ -1,7 +1,8 @@
 //! What a limiter does while its store does not answer.
 
+use crate::rate_limit::KeyState;
+use crate::rate_limit::forgetful::{Forget, Forgetful};
 use crate::rate_limit::{Check, Decision, Quota, Reason};
-use crate::rate_limit::{KeyState, forgetful::Forgetful};
 use crate::time::Timestamp;
 
 /// What decides while the store fails or is slower than the limiter's time-out.
@@ -43,6 +44,12 @@ impl FailurePolicy {
             Self::Deny => "deny",
             Self::Local { .. } => "local",
         }
+    }
+}
+
+impl Forget for KeyState {
+    fn forgotten_at(&self) -> Timestamp {
+        KeyState::forgotten_at(self)
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) struct List {
 }
 
 impl List {
+    #[inline]
     fn has(&self, key: &str) -> bool {
         (!self.keys.is_empty() && self.keys.contains(key))
             || self.by.as_ref().is_some_and(|by| by(key))
@@ -26,6 +27,7 @@ impl List {
 }
 
 impl Lists {
+    #[inline]
     pub(super) fn decide(&self, key: &str) -> Option<Decision> {
         if self.denied.has(key) {
             Some(Decision::because(Reason::Denied, false))

@@ -19,7 +19,7 @@ use futures::future::{Either, select};
 
 use super::{Check, Decision, ExactRateLimitStore, KeyState, Quota, RateLimitStore, Rule};
 use crate::error::{Error, StoreError, StoreErrorKind};
-use crate::key::{KeyError, Namespace};
+use crate::key::{KeyBuffer, KeyError, Namespace};
 use crate::runtime::Runtime;
 
 pub use builder::RateLimiterBuilder;
@@ -120,8 +120,8 @@ impl RateLimiter {
     /// [`Error::Key`] for a key that breaks the rules, [`Error::Config`] where the function that
     /// looks up its quotas gives two of one name. A store that fails is no error, see
     /// [`FailurePolicy`].
-    pub async fn check(&self, key: impl AsRef<str>) -> Result<Decision, Error> {
-        self.check_cost(key, 1).await
+    pub fn check(&self, key: impl AsRef<str>) -> impl Future<Output = Result<Decision, Error>> {
+        self.check_cost(key, 1)
     }
 
     /// Like [`check`](Self::check), for a request that costs `cost`. A cost of zero is allowed
@@ -141,7 +141,11 @@ impl RateLimiter {
     /// # Ok(()) }
     /// ```
     pub async fn check_cost(&self, key: impl AsRef<str>, cost: u64) -> Result<Decision, Error> {
-        let decision = self.decide(key.as_ref(), cost, true).await?;
+        let key = key.as_ref();
+        let decision = match self.decide_now(key, cost, true)? {
+            Some(decision) => decision,
+            None => self.decide_there(key, cost, true).await?,
+        };
         self.shared.meter.decided(&decision);
         Ok(decision)
     }
@@ -167,7 +171,7 @@ impl RateLimiter {
         if !self.store.capabilities().in_process {
             return None;
         }
-        let decision = self.decide_now(key.as_ref(), cost).transpose()?;
+        let decision = self.decide_now(key.as_ref(), cost, true).transpose()?;
         Some(decision.inspect(|decision| self.shared.meter.decided(decision)))
     }
 
@@ -186,7 +190,11 @@ impl RateLimiter {
     /// # Ok(()) }
     /// ```
     pub async fn peek(&self, key: impl AsRef<str>) -> Result<Decision, Error> {
-        self.decide(key.as_ref(), 1, false).await
+        let key = key.as_ref();
+        match self.decide_now(key, 1, false)? {
+            Some(decision) => Ok(decision),
+            None => self.decide_there(key, 1, false).await,
+        }
     }
 
     /// Gives back what a request took that should not count after all; of each quota no more than
@@ -369,31 +377,31 @@ impl RateLimiter {
         self.shared.meter.stats()
     }
 
-    async fn decide(&self, key: &str, cost: u64, takes: bool) -> Result<Decision, Error> {
-        let decision = match self.shared.lists.decide(key) {
-            Some(decision) => decision,
-            None => {
-                let (full, quotas) = self.subject(key)?;
-                let mut check = numbered(Check::new(&full, &quotas).cost(cost));
-                check.takes = takes;
-                match self.store.check_now(&check) {
-                    Some(decision) => decision,
-                    None => self.ask(&check, &quotas).await,
-                }
-            }
-        };
+    async fn decide_there(&self, key: &str, cost: u64, takes: bool) -> Result<Decision, Error> {
+        let (full, quotas) = self.subject(key)?;
+        let decision = self.ask(&check_of(&full, &quotas, cost, takes), &quotas).await;
         Ok(self.in_shadow(decision))
     }
 
-    fn decide_now(&self, key: &str, cost: u64) -> Result<Option<Decision>, Error> {
-        let decision = match self.shared.lists.decide(key) {
-            Some(decision) => Some(decision),
-            None => {
-                let (full, quotas) = self.subject(key)?;
-                self.store.check_now(&numbered(Check::new(&full, &quotas).cost(cost)))
-            }
-        };
-        Ok(decision.map(|decision| self.in_shadow(decision)))
+    /// Decides where that takes no waiting: by the lists, and by a store in this process. This
+    /// allocates nothing, and leaves alone what other threads use at the same time.
+    fn decide_now(&self, key: &str, cost: u64, takes: bool) -> Result<Option<Decision>, Error> {
+        if let Some(decision) = self.shared.lists.decide(key) {
+            return Ok(Some(self.in_shadow(decision)));
+        }
+        let capabilities = self.store.capabilities();
+        if !capabilities.in_process {
+            return Ok(None);
+        }
+        let quotas = self.quotas.of(key)?;
+        let mut buffer = KeyBuffer::default();
+        let (max, store) = (capabilities.max_key_bytes, self.store.name());
+        let full = self.namespace.full_key_in(&mut buffer, key, max, store)?;
+        let check = check_of(full, &quotas, cost, takes);
+        if self.shared.is_shadow {
+            return Ok(self.store.check_now(&check).map(Decision::shadowed));
+        }
+        Ok(self.store.check_now(&check))
     }
 
     fn in_shadow(&self, decision: Decision) -> Decision {
@@ -465,7 +473,7 @@ impl RateLimiter {
     }
 
     fn subject(&self, key: &str) -> Result<(String, Arc<[Quota]>), Error> {
-        Ok((self.full_key(key)?, self.quotas.of(key)?))
+        Ok((self.full_key(key)?, self.quotas.of(key)?.into_owned()))
     }
 
     fn full_key(&self, key: &str) -> Result<String, KeyError> {
@@ -475,12 +483,13 @@ impl RateLimiter {
 }
 
 /// The check, with a number for the lease that it may come to hold.
-fn numbered(check: Check<'_>) -> Check<'_> {
-    if check.quotas.iter().any(|quota| quota.rule() == Rule::Concurrency) {
-        check.lease(fastrand::u64(..))
-    } else {
-        check
+fn check_of<'a>(key: &'a str, quotas: &'a [Quota], cost: u64, takes: bool) -> Check<'a> {
+    let mut check = Check::new(key, quotas).cost(cost);
+    check.takes = takes;
+    if quotas.iter().any(|quota| quota.rule() == Rule::Concurrency) {
+        check.lease = fastrand::u64(..);
     }
+    check
 }
 
 /// Forgets a key's refusal when dropped.

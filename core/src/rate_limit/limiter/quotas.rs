@@ -1,5 +1,6 @@
 //! Which quotas a key has.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -16,14 +17,41 @@ pub(super) enum Quotas {
 }
 
 impl Quotas {
-    pub(super) fn of(&self, key: &str) -> Result<Arc<[Quota]>, Error> {
+    #[inline]
+    pub(super) fn of(&self, key: &str) -> Result<QuotasOfKey<'_>, Error> {
         match self {
-            Self::Same(quotas) => Ok(Arc::clone(quotas)),
+            Self::Same(quotas) => Ok(QuotasOfKey::Same(quotas)),
             Self::Of(quotas) => {
                 let quotas = quotas(key);
                 check(&quotas, "quotas_by")?;
-                Ok(quotas)
+                Ok(QuotasOfKey::Own(quotas))
             }
+        }
+    }
+}
+
+/// Those of one key. All threads that clone an [`Arc`] wait for one another.
+pub(super) enum QuotasOfKey<'a> {
+    Same(&'a Arc<[Quota]>),
+    Own(Arc<[Quota]>),
+}
+
+impl QuotasOfKey<'_> {
+    pub(super) fn into_owned(self) -> Arc<[Quota]> {
+        match self {
+            Self::Same(quotas) => Arc::clone(quotas),
+            Self::Own(quotas) => quotas,
+        }
+    }
+}
+
+impl Deref for QuotasOfKey<'_> {
+    type Target = [Quota];
+
+    fn deref(&self) -> &[Quota] {
+        match self {
+            Self::Same(quotas) => quotas,
+            Self::Own(quotas) => quotas,
         }
     }
 }

@@ -127,5 +127,5 @@ fn waits_for_a_release(decision: &Decision, quotas: &[Quota]) -> bool {
     let is_of_leases = |name: &str| {
         quotas.iter().any(|quota| quota.rule() == Rule::Concurrency && quota.name() == name)
     };
-    decision.quotas().any(|report| !report.verdict.allowed && is_of_leases(&report.policy))
+    decision.quotas().any(|report| !report.verdict.allowed && is_of_leases(report.policy))
 }

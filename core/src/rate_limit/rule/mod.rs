@@ -138,15 +138,47 @@ trait Counts: Sized {
     /// Gives back at most what was taken.
     fn give_back(self, cost: u64, quota: &Quota) -> Self;
 
-    fn verdict(&self, now: u64, cost: u64, quota: &Quota) -> Verdict {
+    fn answer(&self, now: u64, cost: u64, quota: &Quota) -> Answer {
         let limit = quota.capacity();
         let remaining = self.remaining(now, quota);
-        let reset = Duration::from_micros(self.reset(now, quota));
-        if cost == 0 || cost <= remaining {
-            return Verdict::allowed(limit, remaining, reset);
+        let allowed = cost == 0 || cost <= remaining;
+        let waits = !allowed && cost <= limit;
+        let retry_after = waits.then(|| self.wait(now, cost, quota));
+        Answer { allowed, limit, remaining, reset: self.reset(now, quota), retry_after }
+    }
+}
+
+/// A [`Verdict`], its times in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answer {
+    pub(super) allowed: bool,
+    pub(super) limit: u64,
+    pub(super) remaining: u64,
+    pub(super) reset: u64,
+    pub(super) retry_after: Option<u64>,
+}
+
+impl From<Answer> for Verdict {
+    fn from(answer: Answer) -> Self {
+        let Answer { allowed, limit, remaining, reset, retry_after } = answer;
+        let reset = Duration::from_micros(reset);
+        Self {
+            allowed,
+            limit,
+            remaining,
+            reset,
+            retry_after: retry_after.map(Duration::from_micros),
         }
-        let wait = (cost <= limit).then(|| Duration::from_micros(self.wait(now, cost, quota)));
-        Verdict::refused(limit, remaining, reset, wait)
+    }
+}
+
+impl From<Verdict> for Answer {
+    /// Whole microseconds; at most half a million years.
+    fn from(verdict: Verdict) -> Self {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let Verdict { allowed, limit, remaining, reset, retry_after } = verdict;
+        let reset = micros(reset);
+        Self { allowed, limit, remaining, reset, retry_after: retry_after.map(micros) }
     }
 }
 
@@ -172,29 +204,58 @@ pub fn check(
     request: Request,
     quota: &Quota,
 ) -> (Verdict, Option<State>) {
+    let (answer, state) = decide(state, now, request, quota);
+    (answer.into(), state)
+}
+
+#[inline]
+pub(super) fn decide(
+    state: Option<&State>,
+    now: Timestamp,
+    request: Request,
+    quota: &Quota,
+) -> (Answer, Option<State>) {
+    #[inline]
     fn by<R: Counts>(
         state: Option<&State>,
         now: u64,
         request: Request,
         quota: &Quota,
-    ) -> (Verdict, Option<State>) {
-        let mut counts = R::settle(state, now, quota);
-        let mut verdict = counts.verdict(now, request.cost, quota);
-        if verdict.allowed && request.cost > 0 {
-            counts = counts.take(now, request, quota);
-            verdict.remaining = counts.remaining(now, quota);
-            verdict.reset = Duration::from_micros(counts.reset(now, quota));
-        }
-        (verdict, counts.into_state(now, quota))
+    ) -> (Answer, Option<State>) {
+        let counts = R::settle(state, now, quota);
+        let left = counts.remaining(now, quota).checked_sub(request.cost);
+        let (Some(remaining), 1..) = (left, request.cost) else {
+            return (counts.answer(now, request.cost, quota), counts.into_state(now, quota));
+        };
+        let counts = counts.take(now, request, quota);
+        let (limit, reset) = (quota.capacity(), counts.reset(now, quota));
+        let answer = Answer { allowed: true, limit, remaining, reset, retry_after: None };
+        (answer, counts.into_state(now, quota))
     }
     by_rule!(by of quota, state, now.as_micros(), request, quota)
+}
+
+/// Whether it makes no difference to `state` when in the time from `from` until `until` something is
+/// taken that it allows at `from`: nothing of it ends in between, so that what it allows then it
+/// allows all that time, and is the same after it.
+pub(super) fn is_steady(state: &State, from: Timestamp, until: Timestamp, quota: &Quota) -> bool {
+    let window = quota.window();
+    match (quota.rule(), state) {
+        (Rule::FixedWindow, State::FixedWindow(it)) => until < it.ends && it.ends <= from + window,
+        (Rule::SlidingWindow, State::SlidingWindow(it)) => {
+            it.started <= from && until < it.started + window
+        }
+        (Rule::Gcra, State::Gcra(it)) => until < it.full_at,
+        // A lease ends a life after it was taken; what another rule left counts for nothing.
+        _ => false,
+    }
 }
 
 /// What [`check`] would say, with what remains and the reset as they are without the request.
 #[must_use]
 pub fn peek(state: Option<&State>, now: Timestamp, cost: u64, quota: &Quota) -> Verdict {
     fn by<R: Counts>(state: Option<&State>, now: u64, cost: u64, quota: &Quota) -> Verdict {
-        R::settle(state, now, quota).verdict(now, cost, quota)
+        R::settle(state, now, quota).answer(now, cost, quota).into()
     }
     by_rule!(by of quota, state, now.as_micros(), cost, quota)
 }
