@@ -22,7 +22,7 @@ local known = {}
 local function keep(key, old, new, left)
   if new == old then return end
   if new then
-    call('SET', key, new, 'PX', ceil(left / 1000) + spare)
+    call('PSETEX', key, ceil(left / 1000) + spare, new)
   else
     call('DEL', key)
   end
@@ -172,33 +172,27 @@ local found = call('MGET', unpack(KEYS))
 local at, n, subject = 1, #asked, 1
 
 while at <= n do
-  local what, quotas
-  what, quotas, at = unpacked('<BB', asked, at)
+  local what, quotas = byte(asked, at, at + 1)
+  at = at + 2
   for i = subject, subject + quotas do
     local newer = known[KEYS[i]]
     if newer ~= nil then found[i] = newer end
   end
   local block, blocked = found[subject], false
   if block and #block == 8 and what <= TAKE then blocked = now < unpacked('<d', block) end
-  local first, rule, fits = at, nil, nil
-  if blocked then
-    -- Only to find where the next subject begins.
-    for i = subject + 1, subject + quotas do
-      rule, at = unpacked('<B', asked, at)
-      fits, at = rules[rule](KEYS[i], found[i], at, what, true)
+  local first, last, fits = subject + 1, subject + quotas, nil
+  if blocked or (quotas > 1 and what == TAKE) then
+    local from = at
+    for i = first, last do
+      fits, at = rules[byte(asked, at)](KEYS[i], found[i], at + 1, what, true)
+      -- What one of them refuses is counted against none.
+      if not fits then what = PEEK end
     end
-  else
-    if quotas > 1 and what == TAKE then
-      for i = subject + 1, subject + quotas do
-        rule, at = unpacked('<B', asked, at)
-        fits, at = rules[rule](KEYS[i], found[i], at, what, true)
-        if not fits then what = PEEK end
-      end
-      at = first
-    end
-    for i = subject + 1, subject + quotas do
-      rule, at = unpacked('<B', asked, at)
-      fits, at = rules[rule](KEYS[i], found[i], at, what, false)
+    if not blocked then at = from end
+  end
+  if not blocked then
+    for i = first, last do
+      fits, at = rules[byte(asked, at)](KEYS[i], found[i], at + 1, what, false)
     end
   end
   subject = subject + quotas + 1
