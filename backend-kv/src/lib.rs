@@ -11,6 +11,7 @@
 //!   [`Leases`](larder_core::Leases). Its objects are added to a Worker by [`durable_object!`].
 //! - [`DurableRateLimits`], a [`RateLimitStore`](larder_core::RateLimitStore) on objects of the same
 //!   class: exact.
+//! - [`KvRateLimits`], one on a KV namespace: approximate.
 //! - [`Prefilter`], the Rate Limiting binding of Workers in front of any such store.
 //!
 //! | | [`KvStore`] | [`DurableStore`] |
@@ -68,9 +69,10 @@ mod js;
 mod kv;
 mod prefilter;
 mod runtime;
+mod stored_counts;
 
 pub use durable::{DurableRateLimits, DurableRateLimitsBuilder, DurableStore, DurableStoreBuilder};
-pub use kv::{KvStore, KvStoreBuilder};
+pub use kv::{KvRateLimits, KvStore, KvStoreBuilder};
 #[cfg(any(test, feature = "testing"))]
 pub use kv::{SimulatedKv, SimulatedKvReader};
 pub use prefilter::Prefilter;

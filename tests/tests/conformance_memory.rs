@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use larder_core::{MemoryRateLimits, MemoryStore, Store};
-use larder_tests::conformance::{self, Backend};
+use larder_core::{MemoryRateLimits, MemoryStore, RateLimitStore, Store};
+use larder_tests::conformance::{self, Backend, Claims};
 use larder_tests::trials::{self, Trials};
 
 fn main() -> ExitCode {
@@ -23,6 +23,9 @@ fn main() -> ExitCode {
         });
         trials.add("threads", case, run);
     }
-    trials.record("threads", "memory", || Ok(MemoryStore::new().capabilities().into()));
+    trials.record("threads", "memory", || {
+        let claims = Claims::from(MemoryStore::new().capabilities());
+        Ok(claims.counting(MemoryRateLimits::new().capabilities()))
+    });
     trials.run()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use larder_core::{Layout, RateLimitStore, Store, StoreError, seconds};
 use larder_redis::RedisStore;
-use larder_tests::conformance::{self, Backend};
+use larder_tests::conformance::{self, Backend, Claims};
 use larder_tests::redis_server::RedisServer;
 use larder_tests::trials::{self, Trials};
 
@@ -26,7 +26,10 @@ fn main() -> ExitCode {
             trials.add(name, case, run);
         }
     }
-    trials.record("json", "redis", move || Ok(RedisStore::lazy(&url)?.capabilities().into()));
+    trials.record("json", "redis", move || {
+        let store = RedisStore::lazy(&url)?;
+        Ok(Claims::from(store.capabilities()).counting(store.rate_limits().capabilities()))
+    });
     let code = trials.run();
     drop(server);
     code

@@ -30,10 +30,11 @@ type Test = fn(&TestWorker) -> Result<()>;
 fn main() -> ExitCode {
     let worker = Arc::new(TestWorker::new(PATIENCE));
     let mut trials = Trials::default();
-    let tests: [(&str, Test); 4] = [
+    let tests: [(&str, Test); 5] = [
         ("durable::of 1200 requests at once a quota of 1000 allows 1000 in ten rounds", exactness),
         ("durable::three thousand histories say what the pure function says", histories),
         ("durable::an alarm removes what is over and nobody asks for", alarm),
+        ("kv::two isolates hear of each other", kv),
         ("prefilter::a binding refuses and what it lets pass is counted exactly", prefilter),
     ];
     for (name, test) in tests {
@@ -101,5 +102,14 @@ fn prefilter(worker: &TestWorker) -> Result<()> {
     ensure!(seen["other"] == true, "another key was refused: {seen}");
     let missing = seen["missing"].as_str().unwrap_or_default();
     ensure!(missing.contains("[[ratelimits]]"), "a binding of another kind was taken: {seen}");
+    Ok(())
+}
+
+fn kv(worker: &TestWorker) -> Result<()> {
+    let seen: Value = worker.json("/probe/kv-limits")?;
+    for isolate in 0..2 {
+        ensure!(seen["left"][isolate] == 65, "isolate {isolate} did not hear of the other: {seen}");
+    }
+    ensure!(seen["late"] == 64, "a third one did not begin with what was told: {seen}");
     Ok(())
 }

@@ -1,8 +1,9 @@
-//! The store on a KV namespace.
+//! The stores on a KV namespace.
 
 mod builder;
 mod bulk;
 mod frame;
+mod limits;
 pub(crate) mod namespace;
 #[cfg(any(test, feature = "testing"))]
 mod simulated;
@@ -24,6 +25,7 @@ use crate::js::WorkersKv;
 use namespace::Namespace;
 
 pub use builder::KvStoreBuilder;
+pub use limits::KvRateLimits;
 #[cfg(any(test, feature = "testing"))]
 pub use simulated::{SimulatedKv, SimulatedKvReader};
 
@@ -121,6 +123,10 @@ impl KvStore {
     /// ```
     pub fn builder() -> KvStoreBuilder {
         KvStoreBuilder::default()
+    }
+
+    fn on(&self, runtime: &Arc<dyn Runtime>) -> Self {
+        Self { shared: Arc::clone(&self.shared), runtime: Arc::clone(runtime) }
     }
 
     fn namespace(&self) -> &dyn Namespace {

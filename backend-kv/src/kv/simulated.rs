@@ -98,6 +98,12 @@ impl SimulatedKv {
         lock(&self.origin).refused
     }
 
+    /// How often a key was written, or removed.
+    #[must_use]
+    pub fn writes(&self, key: &str) -> usize {
+        lock(&self.origin).writes.get(key).map_or(0, Vec::len)
+    }
+
     /// Writes a value as another writer would: without metadata, and without an expiry.
     pub fn write_foreign(&self, key: &str, value: impl Into<Bytes>) {
         let version = Version { value: value.into(), metadata: None, expires: Timestamp::MAX };

@@ -33,7 +33,7 @@ impl Store for KvStore {
     }
 
     fn bound_to(&self, runtime: &Arc<dyn Runtime>) -> Option<Arc<dyn Store>> {
-        Some(Arc::new(Self { shared: Arc::clone(&self.shared), runtime: Arc::clone(runtime) }))
+        Some(Arc::new(self.on(runtime)))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {

@@ -81,6 +81,9 @@ impl Need {
             Self::ExactCounts => {
                 match bench.limits().map(|limits| limits.capabilities().counting) {
                     Some(Counting::Exact) => None,
+                    Some(Counting::Approximate { within }) => {
+                        Some(format!("what others count is heard of as a rule within {within:?}"))
+                    }
                     Some(other) => Some(format!("counting is {other:?}")),
                     None => Self::RateLimits.unmet(bench),
                 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use larder_core::rate_limit::{Counting, RateLimitCapabilities};
 use larder_core::{Capabilities, Consistency};
 use serde::{Deserialize, Serialize};
 
-/// A store's [`Capabilities`].
+/// A store's [`Capabilities`], and how rate limits are counted beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// How long a write may stay unseen elsewhere; `None` where every read sees it at once.
@@ -20,6 +21,30 @@ pub struct Claims {
     pub max_batch_keys: usize,
     /// Whether the values live in the process.
     pub in_process: bool,
+    /// How rate limits are counted; `None` where they are not.
+    pub counting: Option<CountingClaim>,
+}
+
+/// What a check of a rate limit sees of those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CountingClaim {
+    /// All of them.
+    Exact,
+    /// Those of others as a rule after so long.
+    Approximate(Duration),
+}
+
+impl Claims {
+    /// And it counts rate limits.
+    #[must_use]
+    pub fn counting(mut self, claimed: &RateLimitCapabilities) -> Self {
+        self.counting = Some(match claimed.counting {
+            Counting::Approximate { within } => CountingClaim::Approximate(within),
+            _ => CountingClaim::Exact,
+        });
+        self
+    }
 }
 
 impl From<&Capabilities> for Claims {
@@ -35,6 +60,7 @@ impl From<&Capabilities> for Claims {
             min_ttl: capabilities.min_ttl,
             max_batch_keys: capabilities.max_batch_keys,
             in_process: capabilities.in_process,
+            counting: None,
         }
     }
 }

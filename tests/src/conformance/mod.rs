@@ -35,7 +35,7 @@ use larder_core::{Layout, VirtualRuntime, seconds};
 
 pub use bench::{Backend, Bench, Signal};
 pub use case::{Case, CaseResult, Failure, Need};
-pub use claims::Claims;
+pub use claims::{Claims, CountingClaim};
 pub use page::page;
 pub use report::{CaseReport, Outcome, Record, Report, markdown};
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Claims, Record, Report, markdown};
+use super::{Claims, CountingClaim, Record, Report, markdown};
 
 /// What a row says of a backend by its claims.
 type Row = (&'static str, fn(&Claims) -> String);
 
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 7] = [
     ("a write is seen", |claims| match claims.unseen_for {
         None => "by every read after it".into(),
         Some(within) => format!("elsewhere as a rule within {}", duration(within)),
@@ -26,6 +26,13 @@ const ROWS: [Row; 6] = [
     }),
     ("the shortest life that the store keeps", |claims| duration(claims.min_ttl)),
     ("keys in one call", |claims| thousands(claims.max_batch_keys)),
+    ("rate limits are counted", |claims| match claims.counting {
+        None => "not".into(),
+        Some(CountingClaim::Exact) => "exactly".into(),
+        Some(CountingClaim::Approximate(within)) => {
+            format!("by each isolate, elsewhere as a rule within {}", duration(within))
+        }
+    }),
 ];
 
 /// Writes the page, in Markdown: each backend has a title, and the record of a run on it.
@@ -63,8 +70,8 @@ pub fn page(backends: &[(&str, Record)]) -> String {
          before the\nservice is asked.\n\n\
          {claims}\n\n\
          KV itself keeps whole seconds, and 60 at least: the rest of a life stands in the value's \
-         metadata,\nwhich has 1,024 B. KV has no counters, so that nothing can be counted on it \
-         without losing some.\n\n\
+         metadata,\nwhich has 1,024 B. KV has no counters: what is counted on it is counted in \
+         each isolate, which tells the\nothers; see `KvRateLimits`.\n\n\
          Of the time in which a write to KV is seen elsewhere Cloudflare says\n[«60 seconds or \
          more»](https://developers.cloudflare.com/kv/concepts/how-kv-works/). On one\nmachine \
          workerd shows it at once: the cases that KV does not claim because of that time are\nrun \

@@ -3,8 +3,8 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use larder_core::{MemoryRateLimits, MemoryStore, Store};
-use larder_kv::{DurableRateLimits, DurableStore, KvStore, WorkerRuntime};
+use larder_core::{MemoryRateLimits, MemoryStore, RateLimitStore, Store};
+use larder_kv::{DurableRateLimits, DurableStore, KvRateLimits, KvStore, WorkerRuntime};
 use larder_tests::conformance::Backend;
 use worker::send::SendWrapper;
 use worker::{Env, Error, Result};
@@ -24,6 +24,21 @@ pub(crate) fn store(name: &str, env: &Env, runtime: &WorkerRuntime) -> Result<Ar
     })
 }
 
+/// A handle on the rate limits beside it.
+pub(crate) fn limits(
+    name: &str,
+    env: &Env,
+    runtime: &WorkerRuntime,
+) -> Result<Arc<dyn RateLimitStore>> {
+    Ok(match name {
+        "kv" | "kv-local" => Arc::new(KvRateLimits::open(env, "KV", runtime).map_err(into_worker)?),
+        "durable" => {
+            Arc::new(DurableRateLimits::open(env, "LARDER", runtime).map_err(into_worker)?)
+        }
+        _ => Arc::new(MemoryRateLimits::builder().on(runtime.clone())),
+    })
+}
+
 /// The backend of that name, for the conformance suite. Its entries outlive the run.
 pub(crate) fn backend(name: &str, env: &Env, runtime: &WorkerRuntime) -> Result<Backend> {
     let store = store(name, env, runtime)?;
@@ -33,17 +48,14 @@ pub(crate) fn backend(name: &str, env: &Env, runtime: &WorkerRuntime) -> Result<
     };
     let run = format!("run{}", worker::Date::now().as_millis());
     let backend = Backend::new(name, open).run_name(run);
-    Ok(match name {
-        "memory" => backend.counting_in(MemoryRateLimits::builder().on(runtime.clone())),
-        "durable" => {
-            let (env, runtime) = (SendWrapper::new(env.clone()), runtime.clone());
-            backend.counting(move || {
-                let limits = DurableRateLimits::open(&env, "LARDER", &runtime);
-                Box::pin(ready(limits.map(|limits| Arc::new(limits) as _)))
-            })
-        }
-        _ => backend,
-    })
+    if name != "durable" {
+        return Ok(backend.counting_in(limits(name, env, runtime)?));
+    }
+    let (env, runtime) = (SendWrapper::new(env.clone()), runtime.clone());
+    Ok(backend.counting(move || {
+        let limits = DurableRateLimits::open(&env, "LARDER", &runtime);
+        Box::pin(ready(limits.map(|limits| Arc::new(limits) as _)))
+    }))
 }
 
 pub(crate) fn into_worker(error: impl std::error::Error) -> Error {

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `GET /cases` | the names of all cases |
 //! | `GET /run/{backend}/{case}` | the [`CaseReport`](larder_tests::conformance::CaseReport) of a case on `memory`, `kv`, `kv-local` or `durable` |
-//! | `GET /claims/{backend}` | what its store says of itself |
+//! | `GET /claims/{backend}` | what its stores say of themselves |
 //! | `GET /load/{backend}/{key}?ms=` | the value of a load that takes so long; with `&ends_with_client` the request is not run to its end |
 //! | `GET /loads/{key}` | how often this isolate has loaded the key |
 //! | `GET /take/{key}?limit=` | whether rate limits on Durable Objects allow one of so many an hour: `allowed` or `refused` |
@@ -16,6 +16,7 @@ mod coalescing;
 mod limits;
 mod probes;
 
+use larder_core::RateLimitStore;
 use larder_kv::WorkerRuntime;
 use larder_tests::conformance::{self, Claims};
 use worker::{Context, Env, Request, Response, Result, Url, event};
@@ -43,7 +44,9 @@ async fn fetch(request: Request, env: Env, ctx: Context) -> Result<Response> {
         }
         ["claims", backend] => {
             let store = backends::store(backend, &env, &runtime)?;
-            Response::from_json(&Claims::from(store.capabilities()))
+            let claims = Claims::from(store.capabilities());
+            let limits = backends::limits(backend, &env, &runtime)?;
+            Response::from_json(&claims.counting(limits.capabilities()))
         }
         ["load", backend, key] => {
             let ms = number(&url, "ms");

@@ -1,11 +1,13 @@
-//! Rate limits on Durable Objects: how many are allowed, and what they say beside the pure function.
+//! Rate limits: how many are allowed, and what is said beside the pure function.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use larder_core::rate_limit::Check;
-use larder_core::{Quota, RateLimitStore, Runtime, Timestamp, VirtualRuntime, hours, seconds};
-use larder_kv::{DurableRateLimits, Prefilter, WorkerRuntime};
+use larder_core::{
+    Quota, RateLimitStore, Runtime, Timestamp, VirtualRuntime, hours, millis, minutes, seconds,
+};
+use larder_kv::{DurableRateLimits, KvRateLimits, Prefilter, WorkerRuntime};
 use larder_tests::histories::{self, HostileClock};
 use serde_json::{Value, json};
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object, wasm_bindgen};
@@ -49,6 +51,28 @@ pub(crate) async fn prefilter(env: &Env, runtime: &WorkerRuntime) -> Result<Valu
         "allowed": allowed, "by_binding": by_binding, "left": left.remaining(),
         "other": other.is_allowed(), "missing": missing.map(|error| error.to_string()),
     }))
+}
+
+/// What two isolates count on one namespace, and hear of each other.
+pub(crate) async fn kv(env: &Env, runtime: &WorkerRuntime) -> Result<Value> {
+    let isolate = || KvRateLimits::open(env, "KV", runtime).map_err(into_worker);
+    let (here, there) = (isolate()?, isolate()?);
+    let quotas = [Quota::new(100, hours(1))];
+    let key = format!("limits:{}", runtime.now().as_millis());
+    let check = Check::new(&key, &quotas);
+    here.check(&check.cost(30)).await.map_err(into_worker)?;
+    there.check(&check.cost(5)).await.map_err(into_worker)?;
+    let begun = runtime.now();
+    let mut left = [None, None];
+    while left != [Some(65), Some(65)] && runtime.now().since(begun) < minutes(1) {
+        runtime.sleep(millis(500)).await;
+        for (left, limits) in left.iter_mut().zip([&here, &there]) {
+            let decision = limits.check(&check.cost(0)).await.map_err(into_worker)?;
+            *left = decision.remaining();
+        }
+    }
+    let late = isolate()?.check(&check.cost(1)).await.map_err(into_worker)?;
+    Ok(json!({ "left": left, "late": late.remaining() }))
 }
 
 /// An object that plays histories in its own storage.

@@ -32,6 +32,7 @@ pub(crate) async fn probe(name: &str, env: &Env, ctx: &Context, url: &Url) -> Re
         "largest" => largest(env, &unlimited).await.map_err(into_worker),
         "alarm" => alarm(env, &unlimited).await,
         "limits-alarm" => alarm_of_limits(env, &unlimited).await,
+        "kv-limits" => rate_limits::kv(env, &unlimited).await,
         "prefilter" => rate_limits::prefilter(env, &unlimited).await,
         "calls" => Ok(json!({
             "kv": calls(&KvStore::open(env, "KV", &unlimited).map_err(into_worker)?, &unlimited)

@@ -7,8 +7,9 @@ use larder_core::{Quota, Timestamp};
 use super::super::engine::{Database, Handled, LATEST, Value, first, integer, reply, unexpected};
 use super::super::protocol::Reply;
 use super::message::{Ask, Limit, Said, micros};
-use super::row;
+
 use crate::error::Failure;
+use crate::stored_counts;
 
 /// `now` in milliseconds since the UNIX epoch.
 pub(in crate::durable) fn answer<D: Database>(
@@ -88,7 +89,7 @@ fn change<D: Database, R>(
         database.run(
             "INSERT INTO larder_limits_v1 (key, state, expires) VALUES (?, ?, ?)
              ON CONFLICT (key) DO UPDATE SET state = excluded.state, expires = excluded.expires",
-            vec![key.into(), Value::Blob(row::encode(&state)?), integer(expires)],
+            vec![key.into(), Value::Blob(stored_counts::encode(&state)?), integer(expires)],
         )?;
     }
     Ok((result, Some(expires)))
@@ -99,7 +100,7 @@ fn read<D: Database>(database: &D, key: &str) -> Result<Option<KeyState>, Failur
         database.run("SELECT state FROM larder_limits_v1 WHERE key = ?", vec![key.into()])?;
     match first(rows) {
         None => Ok(None),
-        Some(Value::Blob(state)) => row::decode(&state).map(Some),
+        Some(Value::Blob(state)) => stored_counts::decode(&state).map(Some),
         Some(other) => Err(unexpected(&other)),
     }
 }

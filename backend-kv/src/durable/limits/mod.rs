@@ -2,7 +2,6 @@
 
 pub(super) mod engine;
 pub(super) mod message;
-mod row;
 #[cfg(feature = "testing")]
 mod storage;
 mod store;

@@ -1,4 +1,4 @@
-//! What an object stores of a key: a version byte, and the state in postcard's wire format.
+//! What is stored of a key that counts: a version byte, and its state in postcard's wire format.
 
 use larder_core::Timestamp;
 use larder_core::rate_limit::KeyState;
@@ -39,7 +39,7 @@ struct Held {
     until: u64,
 }
 
-pub(super) fn encode(state: &KeyState) -> Result<Vec<u8>, Failure> {
+pub(crate) fn encode(state: &KeyState) -> Result<Vec<u8>, Failure> {
     let counts = state.counts().map(|(quota, state, until)| {
         Ok(Counted { quota, until: until.as_micros(), state: form(state)? })
     });
@@ -50,11 +50,10 @@ pub(super) fn encode(state: &KeyState) -> Result<Vec<u8>, Failure> {
     postcard::to_extend(&row, vec![VERSION]).map_err(|error| Failure::new(error.to_string()))
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<KeyState, Failure> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<KeyState, Failure> {
     let unreadable = |why: &str| {
         Failure::new(format!(
-            "what the object keeps of the key cannot be read ({why}); it is forgotten when its \
-             time is over"
+            "what is kept of the key cannot be read ({why}); it is forgotten when its time is over"
         ))
     };
     let row = match bytes {
@@ -131,7 +130,7 @@ mod tests {
         state
     }
 
-    /// Objects of earlier versions have stored these bytes.
+    /// Earlier versions have stored these bytes.
     #[test]
     fn version_1_is_fixed() {
         let bytes = encode(&state_of_all()).unwrap();
