@@ -18,7 +18,7 @@ mod store;
 
 pub use decision::{Decision, QuotaReport, Reason};
 pub use key_state::{Check, KeyState};
-pub use limiter::{FailurePolicy, RateLimitStats, RateLimiter, RateLimiterBuilder};
+pub use limiter::{FailurePolicy, Permit, RateLimitStats, RateLimiter, RateLimiterBuilder};
 pub use memory::{MemoryRateLimits, MemoryRateLimitsBuilder};
 pub use quota::{Quota, Rule};
 pub use store::{Counting, ExactRateLimitStore, RateLimitCapabilities, RateLimitStore};

@@ -4,6 +4,7 @@ mod builder;
 mod failure;
 mod lists;
 mod meter;
+mod permit;
 mod quotas;
 mod refusals;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::runtime::Runtime;
 pub use builder::RateLimiterBuilder;
 pub use failure::FailurePolicy;
 pub use meter::RateLimitStats;
+pub use permit::Permit;
 
 use failure::Fallback;
 use lists::Lists;
@@ -225,7 +227,7 @@ impl RateLimiter {
     }
 
     /// Ends what is under way, before the lease's time is over; see [`Quota::concurrent`] and
-    /// [`Decision::lease`].
+    /// [`Decision::lease`]. The [`Permit`] of [`acquire`](Self::acquire) does it by itself.
     ///
     /// # Errors
     ///

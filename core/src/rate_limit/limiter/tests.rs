@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use futures::future::join;
 use proptest::prelude::*;
 
@@ -335,6 +336,67 @@ fn a_lease_is_waited_for_at_the_store() {
         elsewhere.release("a", lease).await.unwrap();
         assert!(here.check("a").await.unwrap().is_allowed());
     });
+}
+
+#[test]
+fn a_permit_that_is_dropped_ends_its_lease() {
+    let runtime = VirtualRuntime::seeded(0);
+    let store = Remote::new(&runtime);
+    let limiter =
+        RateLimiter::builder(store.clone()).quota(Quota::concurrent(1, hours(1))).build().unwrap();
+    let acquire = || async { limiter.acquire("a").await.unwrap() };
+    store.set_delay(millis(20));
+    runtime.block_on(async {
+        let permit = acquire().await.unwrap();
+        assert_eq!(permit.decision().remaining(), Some(0));
+        assert_eq!(acquire().await.unwrap_err().refused_by(), Some("concurrent"));
+        drop(permit);
+        runtime.sleep(millis(40)).await;
+        acquire().await.unwrap().release().await.unwrap();
+
+        let permit = acquire().await.unwrap();
+        let given_up = runtime.sleep(Duration::ZERO);
+        drop(select(pin!(permit.release()), given_up).await);
+        runtime.sleep(millis(80)).await;
+
+        // With its holder, wherever that was.
+        let holder = async {
+            let _permit = acquire().await.unwrap();
+            runtime.sleep(hours(2)).await;
+        };
+        drop(select(pin!(holder), runtime.sleep(minutes(1))).await);
+        runtime.sleep(millis(40)).await;
+        let permit = acquire().await.unwrap();
+
+        store.set_down(true);
+        drop(permit);
+        runtime.sleep(minutes(59)).await;
+        store.set_down(false);
+        assert!(acquire().await.is_err(), "it was not told to end");
+        runtime.sleep(minutes(1)).await;
+        assert!(acquire().await.is_ok(), "its life is over");
+    });
+}
+
+#[test]
+fn a_permit_of_a_store_in_this_process_ends_at_once() {
+    let store = MemoryRateLimits::builder().on(VirtualRuntime::seeded(0));
+    let limiter = RateLimiter::builder(store)
+        .quota(Quota::concurrent(1, hours(1)))
+        .quota(Quota::per_hour(3))
+        .allow(["friend"])
+        .build()
+        .unwrap();
+    let acquire = |key| limiter.acquire(key).now_or_never().unwrap().unwrap();
+    for left in [2, 1, 0] {
+        let permit = acquire("a").unwrap();
+        let hour = permit.decision().quotas().find(|it| it.policy == "hour").unwrap();
+        assert_eq!(hour.verdict.remaining, left, "what counts stays counted");
+        assert!(acquire("a").is_err());
+    }
+    assert_eq!(acquire("a").unwrap_err().refused_by(), Some("hour"));
+    let _friend = acquire("friend").unwrap();
+    assert!(acquire("friend").is_ok());
 }
 
 #[test]
