@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use larder_demo::PerMinute;
 
 /// A shop whose API answers from Larder's caches.
 ///
@@ -27,6 +28,28 @@ pub struct Args {
     /// are in memory
     #[arg(long, value_name = "URL", env = "LARDER_REDIS_URL", hide_env_values = true)]
     pub redis: Option<String>,
+
+    /// How many requests a minute of one client the API answers; 0 for as many as it likes
+    #[arg(long, value_name = "N", env = "LARDER_RATE_LIMIT", default_value_t = PerMinute::default())]
+    pub rate_limit: PerMinute,
+
+    /// How many reverse proxies stand in front of this server and add the client's address to
+    /// X-Forwarded-For; with 0 a client is known by its connection
+    #[arg(long, value_name = "N", env = "LARDER_TRUSTED_PROXIES", default_value_t = 0)]
+    pub trusted_proxies: usize,
+
+    /// How the requests of clients are counted in Redis
+    #[arg(long, value_name = "LAYOUT", value_enum, default_value_t = RateLimitLayout::Larder)]
+    pub rate_limit_layout: RateLimitLayout,
+}
+
+/// How the requests of clients are counted in Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RateLimitLayout {
+    /// As Larder does
+    Larder,
+    /// Together with services of Node.js that use express-rate-limit and rate-limit-redis
+    Express,
 }
 
 #[cfg(test)]

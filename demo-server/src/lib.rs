@@ -17,7 +17,7 @@ mod server;
 mod sqlite;
 mod stop;
 
-pub use args::Args;
+pub use args::{Args, RateLimitLayout};
 pub use fill::{Filling, OpenError};
 pub use recorder::install_recorder;
 pub use run::run;

@@ -1,18 +1,18 @@
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use larder_core::{MemoryStore, Store};
-use larder_demo::App;
+use anyhow::{Context, ensure};
+use larder_core::{MemoryRateLimits, MemoryStore, RateLimiter, RateLimiterBuilder, Store};
+use larder_demo::{App, Limits};
+use larder_http::rate_limit::ClientIp;
 use larder_redis::RedisStore;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::stop::Stop;
-use crate::{Args, SqliteDatabase, install_recorder, progress, serve};
+use crate::{Args, RateLimitLayout, SqliteDatabase, install_recorder, progress, serve};
 
 /// How long requests may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -28,18 +28,19 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// URL that cannot be read. A Redis that is down is no error.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = install_recorder()?;
-    let (store, kept_in) = store(args.redis.as_deref())?;
+    let Kept { store, limiter, client, place } = open(&args)?;
+    let limits = Limits::new(limiter, args.rate_limit, client)?;
     let listener = listen(&args.host, args.port).await?;
     let (database, _) =
         SqliteDatabase::open(&args.database, progress::report(&args.database)).await?;
-    let app = App::new(Arc::new(database), Arc::clone(&store))?.metrics(metrics);
+    let app = App::new(Arc::new(database), Arc::clone(&store))?.metrics(metrics).limits(limits);
 
     let address = listener.local_addr().context("the listener has no address")?;
     if !address.ip().is_loopback() {
         tracing::warn!("there is no log-in: whoever can reach {address} can change the users");
     }
     let (mut stop, mut stop_now) = (Stop::listen()?, Stop::listen()?);
-    greet(address, &kept_in, &args.database);
+    greet(address, &place, &args);
     let asked = async move { stop.asked().await };
     let asked_twice = async {
         stop_now.asked().await;
@@ -60,20 +61,42 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The store for the caches, and how to speak of it.
-fn store(redis: Option<&str>) -> anyhow::Result<(Arc<dyn Store>, String)> {
-    match redis.filter(|url| !url.is_empty()) {
-        Some(url) => {
-            let store = RedisStore::builder()
-                .url(url)
-                .client_name("larder-demo")
-                .lazy()
-                .context("--redis (or LARDER_REDIS_URL) cannot be used")?;
-            let address = store.address().to_owned();
-            Ok((Arc::new(store), address))
-        }
-        None => Ok((Arc::new(MemoryStore::new()), "memory".into())),
-    }
+/// Where caches and counts are kept.
+struct Kept {
+    store: Arc<dyn Store>,
+    limiter: RateLimiterBuilder,
+    /// By what a client is known.
+    client: ClientIp,
+    /// How to speak of it.
+    place: String,
+}
+
+fn open(args: &Args) -> anyhow::Result<Kept> {
+    let client = ClientIp::behind_proxies(args.trusted_proxies);
+    let for_express = args.rate_limit_layout == RateLimitLayout::Express;
+    let Some(url) = args.redis.as_deref().filter(|url| !url.is_empty()) else {
+        ensure!(
+            !for_express,
+            "--rate-limit-layout express is for counts in Redis; name it with --redis"
+        );
+        let limiter = RateLimiter::builder(MemoryRateLimits::new());
+        let store = Arc::new(MemoryStore::new());
+        return Ok(Kept { store, limiter, client, place: "memory".into() });
+    };
+    let store = RedisStore::builder()
+        .url(url)
+        .client_name("larder-demo")
+        .lazy()
+        .context("--redis (or LARDER_REDIS_URL) cannot be used")?;
+    let (counts, place) = (store.rate_limits(), store.address().to_owned());
+    let (limiter, client) = if for_express {
+        let counts = counts.layout(larder_redis::RateLimitLayout::Express);
+        // The keys of express-rate-limit: the client alone, and IPv6 by the first 56 bits.
+        (RateLimiter::builder(counts).namespace(""), client.ipv6_prefix(56))
+    } else {
+        (RateLimiter::builder(counts).namespace("shop"), client)
+    };
+    Ok(Kept { store: Arc::new(store), limiter, client, place })
 }
 
 async fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
@@ -89,8 +112,12 @@ async fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
     })
 }
 
-fn greet(address: SocketAddr, kept_in: &str, database: &Path) {
-    let database = database.display();
+fn greet(address: SocketAddr, kept_in: &str, args: &Args) {
+    let database = args.database.display();
+    let limit = match args.rate_limit.0 {
+        0 => String::new(),
+        limit => format!("   # X-RateLimit-Remaining, of {limit} a minute"),
+    };
     // Nobody may be reading, and that is no reason to stop.
     let _ = writeln!(
         stdout(),
@@ -98,7 +125,7 @@ fn greet(address: SocketAddr, kept_in: &str, database: &Path) {
          Open http://{address}/ and see what is cached (in {kept_in}) and what is not (in \
          {database}), or:\n\n  \
          curl -i 'http://{address}/api/v1/products?page=3&limit=5'   # twice: a MISS, then a HIT\n  \
-         curl -i http://{address}/api/v1/users/42\n  \
+         curl -i http://{address}/api/v1/users/42{limit}\n  \
          curl http://{address}/readyz\n\n  \
          Ctrl-C ends it."
     );

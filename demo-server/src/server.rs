@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -24,6 +25,8 @@ pub async fn serve(
         // Small answers are not to wait for more. Where it cannot be set they may.
         let _ = connection.set_nodelay(true);
     });
+    // Where a connection comes from is what its client is known by.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, app).with_graceful_shutdown(async {
         let _ = is_stopping.await;
     });

@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use larder_demo::{App, Stores};
+use larder_core::{MemoryRateLimits, RateLimiter};
+use larder_demo::{App, Limits, PerMinute, Stores};
+use larder_http::rate_limit::ClientIp;
 use larder_kv::{DurableStore, KvStore, WorkerRuntime};
 use worker::{Env, Error, Result};
 
@@ -33,7 +35,22 @@ fn open(env: &Env, runtime: &WorkerRuntime) -> Result<Router> {
     let objects = objects.map_err(refused)?;
     let stores = Stores::new(kv).users(objects.clone()).leases(objects);
     let app = App::new(Arc::new(database), stores).map_err(refused)?;
-    Ok(app.metrics(render).router())
+    Ok(app.metrics(render).limits(limits(env, runtime)?).router())
+}
+
+fn limits(env: &Env, runtime: &WorkerRuntime) -> Result<Option<Limits>> {
+    let requests = match env.var("RATE_LIMIT") {
+        Ok(text) => {
+            text.to_string().parse().map_err(|error| refused_variable("RATE_LIMIT", error))?
+        }
+        Err(_) => PerMinute::default(),
+    };
+    let limiter = RateLimiter::builder(MemoryRateLimits::builder().on(runtime.clone()));
+    Limits::new(limiter.namespace("shop"), requests, ClientIp::cloudflare()).map_err(refused)
+}
+
+fn refused_variable(name: &str, error: impl std::error::Error) -> Error {
+    Error::RustError(format!("the variable {name}: {error}"))
 }
 
 fn refused(error: impl std::error::Error) -> Error {

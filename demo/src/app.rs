@@ -16,6 +16,7 @@ use crate::api::{operations, page, products, settings, users};
 use crate::counted::Counted;
 use crate::database::Database;
 use crate::invalidation::Invalidations;
+use crate::limits::Limits;
 use crate::stores::Stores;
 
 const PRODUCTS_TTL: Duration = minutes(1);
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) users_are_apart: bool,
     pub(crate) config: Cache,
     pub(crate) invalidations: Invalidations,
+    pub(crate) limits: Option<Limits>,
     pub(crate) metrics: Option<RenderMetrics>,
 }
 
@@ -100,6 +102,7 @@ impl App {
             invalidations: Invalidations::new(users.clone(), USERS_TTL),
             users,
             users_are_apart,
+            limits: None,
             metrics: None,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -117,6 +120,7 @@ impl App {
             invalidations: invalidations.on(&users),
             users,
             users_are_apart: self.shared.users_are_apart,
+            limits: self.shared.limits.as_ref().map(|limits| limits.on(runtime)),
             metrics: self.shared.metrics.clone(),
         };
         Self { shared: Arc::new(shared) }
@@ -131,13 +135,23 @@ impl App {
         self
     }
 
+    /// Limits what a client may ask of the API.
+    #[must_use]
+    pub fn limits(mut self, limits: impl Into<Option<Limits>>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.limits = limits.into();
+        }
+        self
+    }
+
     /// The routes.
     pub fn router(self) -> Router {
         let products = Router::new()
             .route("/api/v1/products", get(products::list))
             .route("/api/v1/products/{id}", get(products::show))
             .route_layer(ResponseCache::new(self.shared.products.clone()).ttl(PRODUCTS_TTL));
-        Router::new()
+        let limits = self.shared.limits.as_ref().map(Limits::layer);
+        let router = Router::new()
             .merge(products)
             .route("/api/v1/users", get(users::list))
             .route("/api/v1/users/{id}", get(users::show).put(users::update).delete(users::delete))
@@ -150,7 +164,11 @@ impl App {
             .fallback(operations::no_such_path)
             .method_not_allowed_fallback(operations::no_such_method)
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .with_state(self)
+            .with_state(self);
+        match limits {
+            Some(limits) => router.layer(limits),
+            None => router,
+        }
     }
 }
 

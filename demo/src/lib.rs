@@ -6,6 +6,7 @@
 //! In the order a reader needs it:
 //!
 //! - [`App`]: the caches, and the routes over them. [`Stores`]: where they are kept.
+//! - [`Limits`]: how much of the API a client may have.
 //! - [`model`]: what the API speaks of.
 //! - [`Database`]: what the application asks of one. [`sql`] has the statements that all
 //!   implementations share, [`seed`] what a new database is filled with.
@@ -26,6 +27,12 @@
 //! processes on the same store may show the old user until the invalidation is made up for, or for
 //! those five minutes if this process ends before.
 //!
+//! # Limits
+//!
+//! Every client has 100 requests a minute of `/api`, whatever answers them, or another number, or as
+//! many as it likes. While the counts' store is down nobody is refused, and `GET /readyz` says so.
+//! `GET /api/v1/stats` is not counted: the page asks for it every second.
+//!
 //! # Metrics of its own
 //!
 //! | name | kind | labels | what |
@@ -40,6 +47,7 @@ mod counted;
 mod database;
 mod input;
 mod invalidation;
+mod limits;
 pub mod model;
 mod problem;
 pub mod seed;
@@ -48,5 +56,6 @@ mod stores;
 
 pub use app::App;
 pub use database::{Database, DatabaseError};
+pub use limits::{Limits, NoNumber, PerMinute};
 pub use problem::Problem;
 pub use stores::Stores;

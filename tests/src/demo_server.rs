@@ -26,25 +26,33 @@ pub struct DemoServer {
 }
 
 impl DemoServer {
-    /// Starts a server whose caches are in memory, on a filled database.
+    /// Starts a server whose caches are in memory, on a filled database. Its clients are not
+    /// limited.
     ///
     /// # Errors
     ///
     /// Where it cannot be built or does not start.
     pub fn in_memory() -> Result<Self> {
-        Self::start(&[])
+        Self::start(&["--rate-limit", "0"])
     }
 
-    /// Starts a server whose caches are in the Redis at `url`, on a filled database.
+    /// Starts a server whose caches are in the Redis at `url`, on a filled database. Its clients
+    /// are not limited.
     ///
     /// # Errors
     ///
     /// Where it cannot be built or does not start.
     pub fn on_redis(url: &str) -> Result<Self> {
-        Self::start(&["--redis", url])
+        Self::start(&["--redis", url, "--rate-limit", "0"])
     }
 
-    fn start(arguments: &[&str]) -> Result<Self> {
+    /// Starts a server with these arguments, on a filled database. Its clients are limited unless
+    /// the arguments say otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be built or does not start.
+    pub fn start(arguments: &[&str]) -> Result<Self> {
         let folder = TempDir::new()?;
         for (name, content) in filled_database()? {
             std::fs::write(folder.path().join(name), content)?;
@@ -94,7 +102,9 @@ impl DemoServer {
 /// Where it cannot be built.
 pub fn command(database: &Path) -> Result<Command> {
     let mut command = Command::new(program()?);
-    command.env_remove("LARDER_REDIS_URL").env_remove("RUST_LOG");
+    for name in ["LARDER_REDIS_URL", "LARDER_RATE_LIMIT", "LARDER_TRUSTED_PROXIES", "RUST_LOG"] {
+        command.env_remove(name);
+    }
     command.args(["--port", "0", "--database"]).arg(database);
     Ok(command)
 }

@@ -36,6 +36,7 @@ pub struct Wrangler {
     /// What npm installs, Node.js included.
     tools: PathBuf,
     state: TempDir,
+    variables: Vec<String>,
 }
 
 impl Wrangler {
@@ -55,7 +56,14 @@ impl Wrangler {
             );
         }
         let state = state().context("cannot create a folder for the state")?;
-        Ok(Self { folder, tools, state })
+        Ok(Self { folder, tools, state, variables: Vec::new() })
+    }
+
+    /// Runs the Worker with this variable in place of what its configuration has.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push(format!("{name}:{value}"));
+        self
     }
 
     /// Builds the Worker. Does little where it is up to date.
@@ -103,6 +111,9 @@ impl Wrangler {
             ])
             .args(["--show-interactive-dev-session", "false", "--persist-to"])
             .arg(self.state.path());
+        for variable in &self.variables {
+            command.args(["--var", variable]);
+        }
         let process = Process::start_group(&mut command)?;
         let base = process
             .wait_for(PATIENCE, |line| {

@@ -16,7 +16,8 @@ use tokio::task::spawn_blocking;
 const CLIENTS: u32 = 16;
 /// A look into a store that is mute takes as long as its time-out; a request has two or three.
 const SLOWEST: Duration = Duration::from_secs(4);
-const SHOP: Target = Target { name: "redis", store: "redis", one_process: true, metrics: true };
+const SHOP: Target =
+    Target { name: "redis", store: "redis", one_process: true, metrics: true, limit: None };
 
 fn shop(server: &DemoServer) -> Shop {
     Shop::new(server.base(), SHOP)

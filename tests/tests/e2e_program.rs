@@ -59,7 +59,18 @@ fn help_names_every_argument_and_no_secret() -> Result<()> {
         let mut command = Command::new(program()?);
         let (code, text) = run(command.arg(flag).env("LARDER_REDIS_URL", &url))?;
         ensure!(code == 0, "it ended with {code}");
-        for argument in ["--port", "--database", "--redis", "LARDER_REDIS_URL", "8787"] {
+        for argument in [
+            "--port",
+            "--database",
+            "--redis",
+            "LARDER_REDIS_URL",
+            "8787",
+            "--rate-limit",
+            "LARDER_RATE_LIMIT",
+            "100",
+            "--trusted-proxies",
+            "--rate-limit-layout",
+        ] {
             ensure!(text.contains(argument), "{flag} does not name {argument}: {text}");
         }
         ensure!(!text.contains(SECRET), "{flag} shows the environment: {text}");
@@ -74,7 +85,44 @@ fn arguments_that_cannot_work_are_named() -> Result<()> {
     let mut bad_port = Command::new(program()?);
     let (code, text) = run(bad_port.args(["--port", "70000"]))?;
     ensure!(code != 0 && text.contains("70000") && text.contains("--port"), "{text}");
-    fails(&["--host", "host.invalid"], &["host.invalid", "--host"])
+    fails(&["--host", "host.invalid"], &["host.invalid", "--host"])?;
+    for number in ["many", "-1", "1.5", "4294967296"] {
+        let argument = format!("--rate-limit={number}");
+        fails(&[&argument], &[number, "--rate-limit", "or 0 for no limit"])?;
+    }
+    fails(&["--trusted-proxies", "all"], &["all", "--trusted-proxies"])?;
+    fails(&["--rate-limit-layout", "express"], &["--rate-limit-layout", "--redis"])?;
+    fails(&["--rate-limit-layout", "plain"], &["plain", "larder, express"])
+}
+
+/// Unless told otherwise a client is known by its connection, and not by what it says.
+#[tokio::test]
+async fn the_limit_is_that_of_the_command_line_or_of_the_environment() -> Result<()> {
+    let folder = TempDir::new()?;
+    let database = folder.path().join("shop.db");
+    for (arguments, environment, limit) in [
+        (&[][..], None, Some("100")),
+        (&[], Some("7"), Some("7")),
+        (&["--rate-limit", "8"], Some("7"), Some("8")),
+        (&["--rate-limit", "0"], Some("7"), None),
+    ] {
+        let mut command = command(&database)?;
+        command.args(arguments).envs(environment.map(|limit| ("LARDER_RATE_LIMIT", limit)));
+        let server = Process::start(&mut command)?;
+        let shop = HttpClient::new(&wait_for_address(&server)?);
+        for address in ["203.0.113.1", "203.0.113.2"] {
+            let headers = [("x-forwarded-for", address)];
+            let answer = shop.get_with("/api/v1/config", &headers).await?;
+            let said = answer.header("x-ratelimit-limit");
+            ensure!(said == limit, "{arguments:?}, {environment:?}: the limit is {said:?}");
+        }
+        let last = shop.get("/api/v1/config").await?;
+        let left = last.header("x-ratelimit-remaining").map(str::parse::<u32>).transpose()?;
+        let limit = limit.map(str::parse::<u32>).transpose()?;
+        ensure!(left == limit.map(|limit| limit - 3), "{left:?} of {limit:?} are left after 3");
+        stop(server)?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -175,7 +223,10 @@ async fn the_environment_names_redis_and_the_command_line_goes_before_it() -> Re
         let server = Process::start(&mut command)?;
         let shop = HttpClient::new(&wait_for_address(&server)?);
         shop.get("/api/v1/users/9").await?.json()?;
-        ensure!(redis.command(&["DBSIZE"]) == ":1", "the other Redis was used");
+        ensure!(redis.command(&["EXISTS", "shop:user:9"]) == ":1", "the other Redis was used");
+        // The caches and the counts of requests are in one place.
+        let counts = redis.command(&["EXISTS", "{limit:shop:127.0.0.1}:minute"]);
+        ensure!(counts == ":1", "the requests are counted elsewhere");
         stop(server)?;
     }
     Ok(())
@@ -183,9 +234,12 @@ async fn the_environment_names_redis_and_the_command_line_goes_before_it() -> Re
 
 /// Starts it on a Redis at this URL, and tells everything that there is to tell.
 fn start_talkative(folder: &TempDir, url: &str) -> Result<(Process, Shop)> {
-    let target = Target { name: "redis", store: "redis", one_process: true, metrics: true };
+    let target =
+        Target { name: "redis", store: "redis", one_process: true, metrics: true, limit: None };
     let mut command = command(&folder.path().join("shop.db"))?;
-    let server = Process::start(command.args(["--redis", url]).env("RUST_LOG", "trace"))?;
+    let server = Process::start(
+        command.args(["--redis", url, "--rate-limit", "0"]).env("RUST_LOG", "trace"),
+    )?;
     let shop = Shop::new(&wait_for_address(&server)?, target);
     Ok((server, shop))
 }

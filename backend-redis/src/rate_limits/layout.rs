@@ -38,7 +38,9 @@ use super::config;
 /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = RedisStore::lazy("redis://127.0.0.1/")?;
 /// let limits = store.rate_limits().layout(RateLimitLayout::Express);
-/// let limiter = RateLimiter::builder(limits).quota(Quota::per_minute(100)).build()?;
+/// // The key is the client alone, behind the layout's prefix.
+/// let limiter =
+///     RateLimiter::builder(limits).namespace("").quota(Quota::per_minute(100)).build()?;
 /// # Ok(()) }
 /// # run().unwrap();
 /// ```

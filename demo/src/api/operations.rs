@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::future::{join, join_all};
-use larder_core::{Cache, Store};
+use futures::future::{OptionFuture, join_all, join3};
+use larder_core::{Cache, RateLimitStore, Store};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -22,7 +22,11 @@ pub(crate) async fn readyz(app: App) -> Result<Response, Problem> {
     let shop = &app.shared;
     let stores = shop.stores();
     let all_ready = join_all(stores.iter().map(|store| store.ready()));
-    let (database, all_ready) = join(shop.database.ready(), all_ready).await;
+    let counts = OptionFuture::from(shop.limits.as_ref().map(async |limits| {
+        let store = limits.store();
+        (store, store.ready().await)
+    }));
+    let (database, all_ready, counts) = join3(shop.database.ready(), all_ready, counts).await;
     if let Err(error) = database {
         tracing::error!(%error, "not ready");
         return Err(Problem::unavailable("the database does not answer"));
@@ -37,6 +41,14 @@ pub(crate) async fn readyz(app: App) -> Result<Response, Problem> {
                 "error": error.to_string(),
             }));
         }
+    }
+    if let Some((store, Err(error))) = counts {
+        degraded.push(json!({
+            "part": "limits",
+            "name": store.name(),
+            "effect": "nobody is refused for asking too often",
+            "error": error.to_string(),
+        }));
     }
     let waiting = shop.invalidations.deferred();
     if waiting > 0 {

@@ -24,6 +24,8 @@ pub enum Need {
     OneProcess,
     /// `GET /metrics` answers with Prometheus' text format.
     Metrics,
+    /// Clients are limited. The other cases run on a server that limits nobody.
+    Limit,
 }
 
 impl Need {
@@ -31,6 +33,7 @@ impl Need {
         match self {
             Self::OneProcess => target.one_process,
             Self::Metrics => target.metrics,
+            Self::Limit => target.limit.is_some(),
         }
     }
 }

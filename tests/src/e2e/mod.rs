@@ -13,6 +13,7 @@
 
 mod case;
 mod config;
+mod limits;
 mod load;
 mod operations;
 mod page;
@@ -27,7 +28,7 @@ use anyhow::{Context, Result};
 
 pub use case::{Case, Need};
 pub use load::{Load, Outcome};
-pub use shop::{Shop, Target};
+pub use shop::{Limit, Shop, Target};
 pub use trials::{Serves, run_trials, trials};
 
 /// No case takes this long.
@@ -35,14 +36,18 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Every case.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    [products::CASES, users::CASES, config::CASES, operations::CASES, page::CASES]
+    [products::CASES, users::CASES, config::CASES, operations::CASES, limits::CASES, page::CASES]
         .into_iter()
         .flatten()
 }
 
 /// The cases that a server of this kind is held to.
 pub fn cases_for(target: Target) -> impl Iterator<Item = &'static Case> {
-    cases().filter(move |case| case.needs.iter().all(|need| need.is_met_by(target)))
+    let is_limited = target.limit.is_some();
+    cases().filter(move |case| {
+        case.needs.contains(&Need::Limit) == is_limited
+            && case.needs.iter().all(|need| need.is_met_by(target))
+    })
 }
 
 /// Runs a case.

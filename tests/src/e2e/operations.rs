@@ -15,6 +15,7 @@ pub(super) const CASES: &[Case] = cases!["operations":
     the_metrics_are_well_formed [Need::Metrics],
     the_metrics_tell_caches_apart [Need::Metrics, Need::OneProcess],
     nothing_of_this_is_kept_on_its_way,
+    without_a_limit_nothing_is_said_of_one,
     an_unknown_path_is_a_problem,
     an_unknown_method_is_a_problem_that_names_the_known,
 ];
@@ -121,6 +122,14 @@ async fn the_metrics_tell_caches_apart(shop: Shop) -> Result<()> {
 async fn nothing_of_this_is_kept_on_its_way(shop: Shop) -> Result<()> {
     for path in ["/healthz", "/readyz", "/api/v1/stats"] {
         shop.get(path).await?.expect_header("cache-control", "no-store")?;
+    }
+    Ok(())
+}
+
+async fn without_a_limit_nothing_is_said_of_one(shop: Shop) -> Result<()> {
+    for path in ["/api/v1/config", "/api/v1/nothing", "/healthz"] {
+        let answer = shop.get(path).await?;
+        answer.expect_no_header("x-ratelimit-limit")?.expect_no_header("retry-after")?;
     }
     Ok(())
 }

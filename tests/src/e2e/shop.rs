@@ -19,6 +19,17 @@ pub struct Target {
     pub one_process: bool,
     /// Whether it has `GET /metrics`.
     pub metrics: bool,
+    /// How it limits its clients; `None` where it does not.
+    pub limit: Option<Limit>,
+}
+
+/// How a server limits its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// How many requests of `/api` a client has in a minute.
+    pub requests: u64,
+    /// The header that tells the client's address.
+    pub client: &'static str,
 }
 
 /// A running server of the demo; an [`HttpClient`] of it.

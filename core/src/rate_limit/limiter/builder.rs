@@ -64,7 +64,8 @@ impl RateLimiterBuilder {
         }
     }
 
-    /// What every key begins with, before a `:`. `ratelimit` by default.
+    /// What every key begins with, before a `:`. `ratelimit` by default; with an empty one nothing
+    /// stands before the key, as where the store has a prefix of its own.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
@@ -202,7 +203,12 @@ impl RateLimiterBuilder {
             }
             (None, quotas) => Quotas::Same(quotas.into()),
         };
-        key::check("namespace", &self.namespace, capabilities.max_key_bytes, self.store.name())?;
+        let mut namespace = Namespace::default();
+        if !self.namespace.is_empty() {
+            let max_bytes = capabilities.max_key_bytes;
+            key::check("namespace", &self.namespace, max_bytes, self.store.name())?;
+            namespace = namespace.child(&self.namespace);
+        }
         let remembers = !capabilities.in_process && self.remembered.0 > 0;
         Ok(RateLimiter {
             shared: Arc::new(Shared {
@@ -213,7 +219,7 @@ impl RateLimiterBuilder {
                 refusals: remembers.then(|| Refusals::new(self.remembered.0, self.remembered.1)),
                 meter: Meter::new(self.name.unwrap_or_else(|| self.namespace.clone())),
             }),
-            namespace: Namespace::default().child(&self.namespace),
+            namespace,
             quotas,
             runtime: self.runtime.unwrap_or_else(|| self.store.runtime()),
             store: self.store,

@@ -465,6 +465,19 @@ fn a_slow_store_has_failed_after_the_timeout() {
 }
 
 #[test]
+fn without_a_namespace_a_key_is_complete() {
+    let runtime = VirtualRuntime::seeded(0);
+    let store = MemoryRateLimits::builder().on(runtime.clone());
+    let limiter = RateLimiter::builder(store.clone()).quota(Quota::per_minute(1)).namespace("");
+    runtime.block_on(async {
+        limiter.build().unwrap().check("rl:a").await.unwrap();
+        let quotas = [Quota::per_minute(1)];
+        let check = Check::new("rl:a", &quotas);
+        assert!(!store.check(&check).await.unwrap().is_allowed());
+    });
+}
+
+#[test]
 fn only_a_store_in_this_process_decides_without_waiting() {
     let (_, store, far) = remote(|it| it);
     assert!(far.check_now("a", 1).is_none());
@@ -566,7 +579,7 @@ fn settings_that_cannot_work_are_named() {
     assert!(problem(exact().quota(minute().named("a\nb"))).starts_with("quota: the quota's name"));
     assert!(problem(exact().quota(minute()).timeout(Duration::ZERO)).starts_with("timeout: "));
     assert!(problem(exact().quota(minute()).quotas_by(|_| [].into())).starts_with("quotas_by: "));
-    assert!(problem(exact().quota(minute()).namespace("")).contains("namespace is empty"));
+    assert!(problem(exact().quota(minute()).namespace("a\n")).contains("namespace"));
     let late = Counting::Approximate { within: seconds(60) };
     let late = || Remote::counting(&runtime, late);
     let strict = RateLimiter::builder(late()).quota(minute());
