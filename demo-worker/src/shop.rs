@@ -3,10 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use larder_core::{MemoryRateLimits, RateLimiter};
+use larder_core::{RateLimiter, seconds};
 use larder_demo::{App, Limits, PerMinute, Stores};
 use larder_http::rate_limit::ClientIp;
-use larder_kv::{DurableStore, KvStore, WorkerRuntime};
+use larder_kv::{DurableRateLimits, DurableStore, KvStore, WorkerRuntime};
 use worker::{Env, Error, Result};
 
 use crate::d1::D1;
@@ -45,7 +45,9 @@ fn limits(env: &Env, runtime: &WorkerRuntime) -> Result<Option<Limits>> {
         }
         Err(_) => PerMinute::default(),
     };
-    let limiter = RateLimiter::builder(MemoryRateLimits::builder().on(runtime.clone()));
+    let counts = DurableRateLimits::builder().objects(OBJECTS).open(env, "LARDER", runtime);
+    // An object that sleeps, on another continent, takes its time to answer.
+    let limiter = RateLimiter::builder(counts.map_err(refused)?).timeout(seconds(2));
     Limits::new(limiter.namespace("shop"), requests, ClientIp::cloudflare()).map_err(refused)
 }
 
