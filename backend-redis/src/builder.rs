@@ -178,7 +178,8 @@ impl RedisStoreBuilder {
     /// Every command that the store sends may be sent twice: reads change nothing, and `SETEX` and
     /// `UNLINK` leave the same state when repeated. What a retry can change is the answer of
     /// [`remove`](larder_core::Store::remove): `false`, when the first attempt removed the key and
-    /// only its answer was lost.
+    /// only its answer was lost. What [rate limits](crate::RedisRateLimits) count is not sent
+    /// twice.
     pub fn max_retries(mut self, retries: u32) -> Self {
         self.config.max_retries = retries;
         self

@@ -387,6 +387,8 @@ async fn a_block_stands_beside_a_whole_number() {
         assert!(life(&server, &format!("{{{key}}}:blocked")) > 0);
         assert!(!limits.check(&Check::new("a", &[])).await.unwrap().is_allowed());
         limits.block("a", Duration::ZERO).await.unwrap();
+        assert!(limits.check(&Check::new("a", &[])).await.unwrap().is_allowed());
+        assert!(life(&server, key) > 50_000);
         assert_eq!(take(&limits, &quota, 1).await.remaining(), Some(1));
         limits.block("a", millis(20)).await.unwrap();
         eventually("the block is over", async || take(&limits, &quota, 0).await.is_allowed()).await;

@@ -18,6 +18,9 @@ if block and #block == 8 and what <= TAKE then
   if left > 0 then return { 0, 0, left } end
 end
 
+-- No quota: nothing else is looked at.
+if window == 0 then return { '0', 0, 0 } end
+
 local text, left = call('GET', key), call('PTTL', key)
 local count = 0
 if text then

@@ -300,7 +300,7 @@ impl RedisRateLimits {
         let (limit, window) = match quota {
             Some(quota) => packed::whole_number(operation, quota)?,
             // Nothing is looked at but the block.
-            None => (0, 1),
+            None => (0, 0),
         };
         let ask = if quota.is_some() { ask } else { Ask::Peek };
         let adopts = self.layout == RateLimitLayout::Plain;
