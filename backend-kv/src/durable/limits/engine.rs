@@ -1,13 +1,14 @@
 //! What an object does with counts: it reads a key's row, decides by the pure rules, and writes.
 //! Nothing is awaited in between, so that every request sees all before it.
 
+use std::time::Duration;
+
 use larder_core::rate_limit::{Check, KeyState, Reason};
 use larder_core::{Quota, Timestamp};
 
 use super::super::engine::{Database, Handled, LATEST, Value, first, integer, reply, unexpected};
 use super::super::protocol::Reply;
 use super::message::{Ask, Limit, Said, micros};
-
 use crate::error::Failure;
 use crate::stored_counts;
 
@@ -49,7 +50,7 @@ pub(in crate::durable) fn answer<D: Database>(
             done(change(database, key, now, |state| state.reset(&all(quotas))))
         }
         Ask::Block { key, micros } => {
-            let time = std::time::Duration::from_micros(*micros);
+            let time = Duration::from_micros(*micros);
             done(change(database, key, now, |state| state.block(now, time)))
         }
     }
