@@ -1,14 +1,17 @@
 'use strict';
 
-// A service that caches in Redis the way Node.js services do: a CacheService over ioredis, and an
-// express middleware that caches responses. The routes at its end let a test drive both.
+// A service that uses Redis the way Node.js services do: a CacheService over ioredis, an express
+// middleware that caches responses, and one that limits requests, which is express-rate-limit. The
+// routes at its end let a test drive them.
 //
 // `REDIS_URL=redis://… node service.js` listens on a free port of 127.0.0.1 and prints
 // `listening on <port>`. It ends when its standard input does.
 
 const crypto = require('node:crypto');
 const express = require('express');
+const { rateLimit } = require('express-rate-limit');
 const Redis = require('ioredis');
+const { RedisStore } = require('rate-limit-redis');
 
 const redis = new Redis(process.env.REDIS_URL, {
   maxRetriesPerRequest: 3,
@@ -140,6 +143,22 @@ pages.get('/untyped', (req, res) => res.send('from Node, without a content type'
 pages.get('/bytes', (req, res) => res.type('image/png').send(Buffer.from([0x89, 0x50, 0x4e, 0x47, 0, 255])));
 pages.get('/missing', (req, res) => res.status(404).json({ error: 'from Node: not here' }));
 app.use('/pages', pages);
+
+// Behind one proxy, which the test stands for.
+app.set('trust proxy', 1);
+const limited = (prefix, headers) => [
+  rateLimit({
+    windowMs: 60_000,
+    limit: 5,
+    store: new RedisStore({ prefix, sendCommand: (...command) => redis.call(...command) }),
+    ...headers,
+  }),
+  (req, res) => res.json({ from: 'Node' }),
+];
+app.get('/api/limited', limited('rl:', {}));
+for (const draft of ['draft-6', 'draft-7', 'draft-8']) {
+  app.get(`/limited/${draft}`, limited(`${draft}:`, { legacyHeaders: false, standardHeaders: draft }));
+}
 
 const server = app.listen(0, '127.0.0.1', () => {
   console.log(`listening on ${server.address().port}`);

@@ -25,8 +25,9 @@ impl NodeService {
     /// Where Node.js or the service's packages are missing, or it does not start.
     pub fn start(url: &str) -> Result<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("node");
-        let installed = folder.join("node_modules/ioredis").is_dir()
-            && folder.join("node_modules/express").is_dir();
+        let packages = ["express", "express-rate-limit", "ioredis", "rate-limit-redis"];
+        let is_there = |package: &&str| folder.join("node_modules").join(package).is_dir();
+        let installed = packages.iter().all(is_there);
         ensure!(
             installed,
             "the packages of the Node.js service are missing; `cargo xtask setup` installs them"
