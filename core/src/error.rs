@@ -88,6 +88,44 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
+
+    /// A value that cannot be written into a session, or not be read from it as the type that was
+    /// asked for.
+    #[error("the session's value {key:?} is not what was expected: {source}")]
+    SessionValue {
+        /// The value's key in the session.
+        key: String,
+        /// What serde said.
+        source: SharedError,
+    },
+
+    /// A session that is larger than its store takes. Nothing of it was saved.
+    #[error(
+        "the session has {bytes} bytes, {store} takes at most {max}; keep large values elsewhere, \
+         and their keys in the session"
+    )]
+    SessionTooLarge {
+        /// Its size with the changes.
+        bytes: usize,
+        /// The most that the store takes.
+        max: usize,
+        /// The store's name.
+        store: &'static str,
+    },
+
+    /// So many requests changed the session at once that this one's changes did not come through.
+    #[error("the session was changed by others {tries} times in a row; try again")]
+    SessionContended {
+        /// How often it was tried.
+        tries: u32,
+    },
+
+    /// The operating system gave no random numbers, and no session begins without.
+    #[error("no random numbers for a session's id: {reason}")]
+    NoRandomness {
+        /// What the platform said.
+        reason: String,
+    },
 }
 
 impl Error {

@@ -10,6 +10,7 @@
 //! - [`Runtime`], the port for time and background work.
 //! - [`Layout`] and [`Codec`](codec::Codec), how an entry looks inside the store.
 //! - [`RateLimiter`]: how much of something a key may have; see [`rate_limit`].
+//! - [`Sessions`]: what a user's visits hold, and who is signed in; see [`session`].
 //! - [`Error`] and [`StoreError`], what can go wrong.
 //!
 //! ```
@@ -32,6 +33,7 @@ mod cache;
 pub mod codec;
 mod error;
 mod flight;
+mod forgetful;
 mod glob;
 mod key;
 mod layout;
@@ -41,6 +43,7 @@ mod memory;
 mod meter;
 pub mod rate_limit;
 mod runtime;
+pub mod session;
 mod store;
 mod sync;
 mod time;
@@ -62,5 +65,8 @@ pub use rate_limit::{
     ExactRateLimitStore, MemoryRateLimits, Quota, RateLimitStore, RateLimiter, RateLimiterBuilder,
 };
 pub use runtime::*;
+pub use session::{
+    MemorySessions, Session, SessionStore, Sessions, SessionsBuilder, StrongSessionStore,
+};
 pub use store::{Capabilities, Consistency, Cursor, PutEntry, ScanPage, Store};
 pub use time::{Timestamp, days, hours, millis, minutes, seconds};

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::forgetful::{Forget, Forgetful};
 use super::{
     Check, Counting, Decision, ExactRateLimitStore, KeyState, Quota, RateLimitCapabilities,
     RateLimitStore,
 };
 use crate::error::StoreError;
+use crate::forgetful::{Forget, Forgetful};
 use crate::runtime::Runtime;
 use crate::time::Timestamp;
 

@@ -8,7 +8,6 @@
 //! - [`RateLimitStore`] is the port that backends implement; [`MemoryRateLimits`] is one.
 
 mod decision;
-mod forgetful;
 mod key_state;
 mod limiter;
 mod memory;

@@ -3,6 +3,7 @@
 #[cfg(feature = "memory")]
 use crate::memory::{MemoryStore, MemoryStoreBuilder};
 use crate::rate_limit::{MemoryRateLimits, MemoryRateLimitsBuilder};
+use crate::session::{MemorySessions, MemorySessionsBuilder};
 
 #[cfg(feature = "memory")]
 impl MemoryStore {
@@ -67,6 +68,38 @@ impl MemoryRateLimitsBuilder {
     /// The limits, on the platform's [`SystemRuntime`](super::SystemRuntime).
     #[must_use]
     pub fn build(self) -> MemoryRateLimits {
+        self.on(super::SystemRuntime::default())
+    }
+}
+
+impl MemorySessions {
+    /// Up to 100,000 sessions on the platform's [`SystemRuntime`](super::SystemRuntime).
+    ///
+    /// Exists where there is one, as [`MemoryStore::new`](crate::MemoryStore::new) does;
+    /// [`MemorySessionsBuilder::on`] takes any other.
+    ///
+    /// ```
+    /// use larder_core::MemorySessions;
+    ///
+    /// let sessions = MemorySessions::new();
+    /// assert!(sessions.is_empty());
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+}
+
+impl Default for MemorySessions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemorySessionsBuilder {
+    /// The store, on the platform's [`SystemRuntime`](super::SystemRuntime).
+    #[must_use]
+    pub fn build(self) -> MemorySessions {
         self.on(super::SystemRuntime::default())
     }
 }

@@ -1,7 +1,7 @@
 //! What a limiter does while its store does not answer.
 
+use crate::forgetful::{Forget, Forgetful};
 use crate::rate_limit::KeyState;
-use crate::rate_limit::forgetful::{Forget, Forgetful};
 use crate::rate_limit::{Check, Decision, Quota, Reason};
 use crate::time::Timestamp;
 

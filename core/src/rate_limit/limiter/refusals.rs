@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::rate_limit::forgetful::{Forget, Forgetful};
+use crate::forgetful::{Forget, Forgetful};
 use crate::rate_limit::{Check, Decision, Quota, Reason, Rule};
 use crate::time::Timestamp;
 

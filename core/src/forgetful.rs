@@ -16,11 +16,11 @@ use crate::sync::{Apart, lock};
 use crate::time::Timestamp;
 
 /// A value that is as good as none from some moment on.
-pub(super) trait Forget: Default {
+pub(crate) trait Forget: Default {
     fn forgotten_at(&self) -> Timestamp;
 }
 
-pub(super) struct Forgetful<V> {
+pub(crate) struct Forgetful<V> {
     shards: Box<[Apart<Mutex<Shard<V>>>]>,
     hasher: DefaultHashBuilder,
     evicted: AtomicU64,
@@ -52,7 +52,7 @@ const SWEPT_AT_ONCE: usize = 2;
 
 impl<V: Forget> Forgetful<V> {
     /// With room for `capacity` keys, at least one.
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
         let shards = (16 * cores).min(capacity / SMALLEST_SHARD).max(1);
         let shard = || {
@@ -79,7 +79,7 @@ impl<V: Forget> Forgetful<V> {
 
     /// Changes the value of `key`, or a new one; it is kept where it is not forgotten at `now`.
     #[inline]
-    pub(super) fn change<R>(
+    pub(crate) fn change<R>(
         &self,
         key: &str,
         now: Timestamp,
@@ -115,12 +115,12 @@ impl<V: Forget> Forgetful<V> {
 
     /// How many keys there are, those among them whose time is over but which still take room
     /// included.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).entries.len()).sum()
     }
 
     /// How many keys had to go before their time.
-    pub(super) fn evicted(&self) -> u64 {
+    pub(crate) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
 }

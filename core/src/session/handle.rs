@@ -1,0 +1,442 @@
+//! The session of one request.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use futures::lock::{Mutex, MutexGuard};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::record::{Changes, Data, Value};
+use super::store::StoredSession;
+use super::{SessionId, Sessions};
+use crate::error::Error;
+
+/// What the keys of flash values begin with.
+const FLASH: char = '~';
+
+/// The session of one request: loaded when it is first touched, written by [`save`](Self::save) when
+/// it changed.
+///
+/// Clones are the same session. A request reads its own changes.
+///
+/// ```
+/// # use larder_core::{MemorySessions, Sessions};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Cart {
+///     products: Vec<u64>,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+/// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+/// let session = sessions.open(None);
+/// let mut cart = session.get::<Cart>("cart").await?.unwrap_or_default();
+/// cart.products.push(42);
+/// session.insert("cart", &cart).await?;
+/// session.save().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    pub(super) sessions: Sessions,
+    pub(super) place: Option<Arc<str>>,
+    state: Arc<Mutex<State>>,
+}
+
+pub(super) struct State {
+    /// What the client presented; `None` once it is known to be dead.
+    pub(super) presented: Option<SessionId>,
+    pub(super) stored: Stored,
+    pub(super) changes: Changes,
+    /// Flash values of the request before, which go with this one.
+    flashed: Data,
+    /// Whether the session is to move to a new id.
+    pub(super) renews: bool,
+    /// Whether this request ended the session.
+    pub(super) ended: bool,
+}
+
+/// What the store holds of the session, as far as this request knows.
+pub(super) enum Stored {
+    Unknown,
+    Nothing,
+    Known { key: String, found: StoredSession },
+}
+
+impl Stored {
+    pub(super) fn found(&self) -> Option<&StoredSession> {
+        match self {
+            Self::Known { found, .. } => Some(found),
+            Self::Unknown | Self::Nothing => None,
+        }
+    }
+
+    fn data(&self) -> Option<&Data> {
+        self.found().map(|found| &found.session.data)
+    }
+}
+
+impl Session {
+    pub(super) fn new(sessions: Sessions, id: Option<SessionId>, place: Option<String>) -> Self {
+        let state = State {
+            stored: if id.is_some() { Stored::Unknown } else { Stored::Nothing },
+            presented: id,
+            changes: Changes::default(),
+            flashed: Data::new(),
+            renews: false,
+            ended: false,
+        };
+        Self { sessions, place: place.map(Into::into), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The value under `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the session could not be loaded; [`Error::SessionValue`] for a value
+    /// that is not of this type.
+    pub async fn get<T: DeserializeOwned>(&self, key: impl AsRef<str>) -> Result<Option<T>, Error> {
+        let state = self.loaded().await?;
+        read(key.as_ref(), state.changes.value(state.stored.data(), key.as_ref()))
+    }
+
+    /// Whether there is a value under `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the session could not be loaded.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let session = Sessions::builder(MemorySessions::new()).build()?.open(None);
+    /// assert!(!session.contains("cart").await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn contains(&self, key: impl AsRef<str>) -> Result<bool, Error> {
+        let state = self.loaded().await?;
+        Ok(state.changes.value(state.stored.data(), key.as_ref()).is_some())
+    }
+
+    /// Sets the value under `key`, when the session is saved. Loads nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SessionValue`] for a value that cannot be written as JSON, and for a key that begins
+    /// with `~`, which flash values have.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let session = Sessions::builder(MemorySessions::new()).build()?.open(None);
+    /// session.insert("theme", "dark").await?;
+    /// assert_eq!(session.get::<String>("theme").await?.as_deref(), Some("dark"));
+    /// # Ok(()) }
+    /// ```
+    pub async fn insert<T: Serialize + ?Sized + Sync>(
+        &self,
+        key: impl Into<String>,
+        value: &T,
+    ) -> Result<(), Error> {
+        let key = key.into();
+        if key.starts_with(FLASH) {
+            return Err(wrong(key, "keys that begin with `~` are those of flash values"));
+        }
+        self.set(key, value).await
+    }
+
+    /// Removes the value under `key`, when the session is saved. Loads nothing.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let session = Sessions::builder(MemorySessions::new()).build()?.open(None);
+    /// session.insert("theme", "dark").await?;
+    /// session.remove("theme").await;
+    /// assert_eq!(session.get::<String>("theme").await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub async fn remove(&self, key: impl Into<String>) {
+        self.state.lock().await.changes.set(key.into(), None);
+    }
+
+    /// Removes all values, when the session is saved. Who is signed in stays signed in.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let session = Sessions::builder(MemorySessions::new()).build()?.open(None);
+    /// session.insert("theme", "dark").await?;
+    /// session.clear().await;
+    /// assert!(!session.contains("theme").await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn clear(&self) {
+        self.state.lock().await.changes.clear();
+    }
+
+    /// Leaves a value for the next request that touches the session, and for no other: a notice
+    /// after a redirect.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SessionValue`] for a value that cannot be written as JSON.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// let order = sessions.open(None);
+    /// order.flash("notice", "Thank you!").await?;
+    /// let id = order.save().await?.cookie.id().cloned();
+    ///
+    /// let next = sessions.open(id.clone());
+    /// assert_eq!(next.flashed::<String>("notice").await?.as_deref(), Some("Thank you!"));
+    /// next.save().await?;
+    /// assert_eq!(sessions.open(id).flashed::<String>("notice").await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub async fn flash<T: Serialize + ?Sized + Sync>(
+        &self,
+        key: impl AsRef<str>,
+        value: &T,
+    ) -> Result<(), Error> {
+        self.set(format!("{FLASH}{}", key.as_ref()), value).await
+    }
+
+    /// What the request before left under `key` by [`flash`](Self::flash).
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub async fn flashed<T: DeserializeOwned>(
+        &self,
+        key: impl AsRef<str>,
+    ) -> Result<Option<T>, Error> {
+        let state = self.loaded().await?;
+        read(key.as_ref(), state.flashed.get(&format!("{FLASH}{}", key.as_ref())))
+    }
+
+    /// Who is signed in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the session could not be loaded: that says nothing about who is
+    /// signed in.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let session = Sessions::builder(MemorySessions::new()).build()?.open(None);
+    /// assert_eq!(session.user().await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub async fn user(&self) -> Result<Option<String>, Error> {
+        let state = self.loaded().await?;
+        let stored = state.stored.found().map(|found| &*found.session);
+        Ok(state.changes.user(stored).map(str::to_owned))
+    }
+
+    /// Signs `user` in, when the session is saved: under a new id, with the values kept. The old id
+    /// is dead then, so that whoever knew it gains nothing (session fixation).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the session could not be loaded.
+    pub async fn sign_in(&self, user: impl Into<String>) -> Result<(), Error> {
+        let mut state = self.loaded().await?;
+        state.changes.sign_in(Some(user.into()));
+        state.renews = true;
+        Ok(())
+    }
+
+    /// Moves the session to a new id, when it is saved, with its values kept, and the old id dead:
+    /// after every change of rights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the session could not be loaded.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// let session = sessions.open(None);
+    /// session.insert("theme", "dark").await?;
+    /// let old = session.save().await?.cookie.id().cloned();
+    ///
+    /// let session = sessions.open(old.clone());
+    /// session.renew().await?;
+    /// let new = session.save().await?.cookie.id().cloned();
+    /// assert!(sessions.open(new).contains("theme").await?);
+    /// assert!(!sessions.open(old).contains("theme").await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn renew(&self) -> Result<(), Error> {
+        self.loaded().await?.renews = true;
+        Ok(())
+    }
+
+    /// Ends the session, at once: a log-out. Whether there was one.
+    ///
+    /// Values set after it in this request are those of another, new session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the store fails: the session may go on then, and the client should be
+    /// told.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// let visit = sessions.open(None);
+    /// visit.sign_in("zoë").await?;
+    /// let id = visit.save().await?.cookie.id().cloned();
+    ///
+    /// assert!(sessions.open(id.clone()).end().await?);
+    /// assert_eq!(sessions.open(id).user().await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub async fn end(&self) -> Result<bool, Error> {
+        let mut state = self.state.lock().await;
+        let key = match (&state.stored, &state.presented) {
+            (Stored::Known { key, .. }, _) => Some(key.clone()),
+            (Stored::Unknown, Some(id)) => Some(self.sessions.key(id)?),
+            _ => None,
+        };
+        let was_there = match &key {
+            Some(key) => self.sessions.store.remove(key).await?,
+            None => false,
+        };
+        state.has_ended();
+        Ok(was_there)
+    }
+
+    /// Ends the other sessions of who is signed in here: signs out everywhere else. How many there
+    /// were; none where nobody is signed in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the store fails; some may have ended then.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let session = Sessions::builder(MemorySessions::new()).build()?.open(None);
+    /// assert_eq!(session.end_others().await?, 0);
+    /// # Ok(()) }
+    /// ```
+    pub async fn end_others(&self) -> Result<u64, Error> {
+        let state = self.loaded().await?;
+        let Stored::Known { key, found } = &state.stored else { return Ok(0) };
+        let Some(user) = state.changes.user(Some(&found.session)) else { return Ok(0) };
+        Ok(self.sessions.store.remove_of_user(user, Some(key)).await?)
+    }
+
+    /// Ends all sessions of who is signed in here, this one among them: signs out everywhere. How
+    /// many there were. Where nobody is signed in, only this one ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the store fails; some may have ended then.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// let visit = sessions.open(None);
+    /// visit.sign_in("zoë").await?;
+    /// visit.save().await?;
+    /// assert_eq!(visit.end_all().await?, 1);
+    /// assert!(sessions.of_user("zoë").await?.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub async fn end_all(&self) -> Result<u64, Error> {
+        let mut state = self.loaded().await?;
+        let Stored::Known { key, found } = &state.stored else {
+            state.has_ended();
+            return Ok(0);
+        };
+        let store = &self.sessions.store;
+        let mut ended = u64::from(store.remove(key).await?);
+        if let Some(user) = state.changes.user(Some(&found.session)) {
+            ended += store.remove_of_user(user, None).await?;
+        }
+        state.has_ended();
+        Ok(ended)
+    }
+
+    async fn set<T: Serialize + ?Sized + Sync>(&self, key: String, value: &T) -> Result<(), Error> {
+        match Value::of(value) {
+            Ok(value) => self.state.lock().await.changes.set(key, Some(value)),
+            Err(source) => return Err(Error::SessionValue { key, source: Arc::new(source) }),
+        }
+        Ok(())
+    }
+
+    pub(super) async fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().await
+    }
+
+    async fn loaded(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let mut state = self.state.lock().await;
+        self.load(&mut state).await?;
+        Ok(state)
+    }
+
+    /// Looks the presented id up, once.
+    pub(super) async fn load(&self, state: &mut State) -> Result<(), Error> {
+        let (Stored::Unknown, Some(id)) = (&state.stored, &state.presented) else { return Ok(()) };
+        let key = self.sessions.key(id)?;
+        match self.load_from(&key).await? {
+            Some(found) => state.take_up(key, found),
+            None => (state.stored, state.presented) = (Stored::Nothing, None),
+        }
+        Ok(())
+    }
+
+    /// The session under `key`, if its time is not over.
+    pub(super) async fn load_from(&self, key: &str) -> Result<Option<StoredSession>, Error> {
+        let found = self.sessions.store.load(key).await?;
+        Ok(found.filter(|found| found.session.is_live(self.sessions.runtime.now())))
+    }
+}
+
+impl State {
+    fn take_up(&mut self, key: String, found: StoredSession) {
+        let flashed = found.session.data.iter().filter(|(key, _)| key.starts_with(FLASH));
+        self.flashed = flashed.map(|(key, value)| (key.clone(), value.clone())).collect();
+        for key in self.flashed.keys() {
+            self.changes.set_unless_set(key, None);
+        }
+        self.stored = Stored::Known { key, found };
+    }
+
+    pub(super) fn has_ended(&mut self) {
+        (self.stored, self.presented) = (Stored::Nothing, None);
+        (self.changes, self.flashed) = (Changes::default(), Data::new());
+        (self.renews, self.ended) = (false, true);
+    }
+}
+
+fn read<T: DeserializeOwned>(key: &str, value: Option<&Value>) -> Result<Option<T>, Error> {
+    let Some(value) = value else { return Ok(None) };
+    // What serde says quotes the value, which may be a secret.
+    serde_json::from_str(value.as_json())
+        .map(Some)
+        .map_err(|_| wrong(key.to_owned(), format!("it is no {}", std::any::type_name::<T>())))
+}
+
+fn wrong(key: String, problem: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+    Error::SessionValue { key, source: Arc::from(problem.into()) }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("sessions", &self.sessions).finish_non_exhaustive()
+    }
+}

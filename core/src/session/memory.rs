@@ -1,0 +1,375 @@
+//! Sessions in this process.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+
+use super::SessionRecord;
+use super::store::{
+    SessionCapabilities, SessionStore, StoredSession, StrongSessionStore, TOMBSTONE, Touch,
+    Updated, UserSession, Version,
+};
+use crate::error::StoreError;
+use crate::forgetful::{Forget, Forgetful};
+use crate::runtime::Runtime;
+use crate::time::Timestamp;
+
+/// A [`SessionStore`] in this process, strong, and bounded by the number of its sessions.
+///
+/// When it is full, the session goes that would end next: for its user that is a sign-out, see
+/// [`evicted`](Self::evicted). Sessions end with the process.
+///
+/// Clones share the sessions.
+///
+/// ```
+/// use larder_core::MemorySessions;
+///
+/// let sessions = MemorySessions::builder().max_sessions(10_000).build();
+/// assert!(sessions.is_empty());
+/// ```
+#[derive(Clone)]
+pub struct MemorySessions {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    slots: Forgetful<Slot>,
+    users: Forgetful<KeysOfUser>,
+    next_version: AtomicU64,
+    capabilities: SessionCapabilities,
+    runtime: Arc<dyn Runtime>,
+}
+
+#[derive(Default)]
+enum Slot {
+    #[default]
+    Empty,
+    Live {
+        session: Arc<SessionRecord>,
+        version: u64,
+    },
+    Tombstone {
+        until: Timestamp,
+        moved_to: Option<String>,
+    },
+}
+
+/// Keys that were a user's when they were written, and when those sessions end: whether they are
+/// still the user's, their slots say.
+#[derive(Default)]
+struct KeysOfUser(BTreeMap<String, Timestamp>);
+
+impl Forget for Slot {
+    fn forgotten_at(&self) -> Timestamp {
+        match self {
+            Self::Empty => Timestamp::EPOCH,
+            Self::Live { session, .. } => session.expires_at,
+            Self::Tombstone { until, .. } => *until,
+        }
+    }
+}
+
+impl Forget for KeysOfUser {
+    fn forgotten_at(&self) -> Timestamp {
+        self.0.values().max().copied().unwrap_or_default()
+    }
+}
+
+impl Slot {
+    fn live(&mut self, now: Timestamp) -> Option<(&mut Arc<SessionRecord>, &mut u64)> {
+        match self {
+            Self::Live { session, version } if session.is_live(now) => Some((session, version)),
+            _ => None,
+        }
+    }
+
+    /// Why there is nothing to change here.
+    fn absence(&self, now: Timestamp) -> Updated {
+        match self {
+            Self::Tombstone { until, moved_to: Some(to) } if now < *until => {
+                Updated::Moved(to.clone())
+            }
+            _ => Updated::Gone,
+        }
+    }
+
+    fn bury(&mut self, now: Timestamp, moved_to: Option<String>) {
+        *self = Self::Tombstone { until: now + TOMBSTONE, moved_to };
+    }
+}
+
+/// Builds [`MemorySessions`].
+///
+/// ```
+/// use larder_core::MemorySessions;
+///
+/// let sessions = MemorySessions::builder().max_sessions(10_000).build();
+/// # let _ = sessions;
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` or `on`"]
+pub struct MemorySessionsBuilder {
+    max_sessions: usize,
+}
+
+impl MemorySessionsBuilder {
+    /// How many sessions there are at most, and how many users with sessions. 100,000 by default.
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
+    /// The store, on the clock of `runtime`.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, SystemRuntime};
+    /// let sessions = MemorySessions::builder().on(SystemRuntime::default());
+    /// # let _ = sessions;
+    /// ```
+    #[must_use]
+    pub fn on(self, runtime: impl Runtime) -> MemorySessions {
+        MemorySessions {
+            inner: Arc::new(Inner {
+                slots: Forgetful::new(self.max_sessions),
+                users: Forgetful::new(self.max_sessions),
+                next_version: AtomicU64::new(1),
+                capabilities: SessionCapabilities::strong(),
+                runtime: Arc::new(runtime),
+            }),
+        }
+    }
+}
+
+impl MemorySessions {
+    /// Starts to build a store.
+    ///
+    /// ```
+    /// # use larder_core::MemorySessions;
+    /// let sessions = MemorySessions::builder().max_sessions(10_000).build();
+    /// # let _ = sessions;
+    /// ```
+    pub fn builder() -> MemorySessionsBuilder {
+        MemorySessionsBuilder { max_sessions: 100_000 }
+    }
+
+    /// How many sessions and tombstones there are, those among them whose time is over but which
+    /// still take room included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inner.slots.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many had to go before their time, for want of room.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.inner.slots.evicted()
+    }
+}
+
+impl Inner {
+    fn version(&self) -> u64 {
+        self.next_version.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Before the session itself, so that whoever ends all of a user's finds it.
+    fn index(&self, now: Timestamp, key: &str, session: &SessionRecord) {
+        let Some(user) = &session.user else { return };
+        self.users.change(user, now, |keys| {
+            keys.0.retain(|_, expires_at| now < *expires_at);
+            keys.0.insert(key.to_owned(), session.expires_at);
+        });
+    }
+
+    fn keys_of(&self, now: Timestamp, user: &str) -> Vec<String> {
+        self.users.change(user, now, |keys| keys.0.keys().cloned().collect())
+    }
+
+    /// Ends the session if it is `one_of_them`, wherever it has moved.
+    fn end(&self, now: Timestamp, key: &str, one_of_them: impl Fn(&SessionRecord) -> bool) -> bool {
+        let mut key = key.to_owned();
+        loop {
+            let ended = self.slots.change(&key, now, |slot| match slot.live(now) {
+                Some((session, _)) if one_of_them(session) => {
+                    slot.bury(now, None);
+                    Ok(true)
+                }
+                Some(_) => Ok(false),
+                None => Err(slot.absence(now)),
+            });
+            match ended {
+                Ok(ended) => return ended,
+                Err(Updated::Moved(to)) => key = to,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Does `change` where the session still has the version `expected`.
+    fn where_unchanged(
+        &self,
+        now: Timestamp,
+        key: &str,
+        expected: &Version,
+        change: impl FnOnce(&mut Slot) -> Updated,
+    ) -> Updated {
+        self.slots.change(key, now, |slot| {
+            let stored = slot.live(now).map(|(session, version)| stored(session, *version));
+            match stored {
+                None => slot.absence(now),
+                Some(stored) if stored.version != *expected => Updated::Conflict(Box::new(stored)),
+                Some(_) => change(slot),
+            }
+        })
+    }
+}
+
+fn stored(session: &Arc<SessionRecord>, version: u64) -> StoredSession {
+    StoredSession::new(Arc::clone(session), Version::new(version.to_string()))
+}
+
+#[async_trait]
+impl SessionStore for MemorySessions {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn capabilities(&self) -> &SessionCapabilities {
+        &self.inner.capabilities
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        Arc::clone(&self.inner.runtime)
+    }
+
+    async fn load(&self, key: &str) -> Result<Option<StoredSession>, StoreError> {
+        let now = self.inner.runtime.now();
+        Ok(self.inner.slots.change(key, now, |slot| {
+            slot.live(now).map(|(session, version)| stored(session, *version))
+        }))
+    }
+
+    async fn create(
+        &self,
+        key: &str,
+        session: &SessionRecord,
+    ) -> Result<Option<Version>, StoreError> {
+        let (now, number) = (self.inner.runtime.now(), self.inner.version());
+        self.inner.index(now, key, session);
+        Ok(self.inner.slots.change(key, now, |slot| {
+            if now < slot.forgotten_at() {
+                return None;
+            }
+            *slot = Slot::Live { session: Arc::new(session.clone()), version: number };
+            Some(Version::new(number.to_string()))
+        }))
+    }
+
+    async fn update(
+        &self,
+        key: &str,
+        expected: &Version,
+        session: &SessionRecord,
+    ) -> Result<Updated, StoreError> {
+        let (now, number) = (self.inner.runtime.now(), self.inner.version());
+        self.inner.index(now, key, session);
+        Ok(self.inner.where_unchanged(now, key, expected, |slot| {
+            *slot = Slot::Live { session: Arc::new(session.clone()), version: number };
+            Updated::Done(Version::new(number.to_string()))
+        }))
+    }
+
+    async fn touch(&self, key: &str, touch: &Touch) -> Result<bool, StoreError> {
+        let now = self.inner.runtime.now();
+        let touched = self.inner.slots.change(key, now, |slot| {
+            let (session, _) = slot.live(now)?;
+            let session = Arc::make_mut(session);
+            if session.seen_at <= touch.seen_at {
+                session.seen_at = touch.seen_at;
+                session.seen_from.clone_from(&touch.seen_from);
+            }
+            session.expires_at = session.expires_at.max(touch.expires_at);
+            Some(session.clone())
+        });
+        if let Some(session) = &touched {
+            self.inner.index(now, key, session);
+        }
+        Ok(touched.is_some())
+    }
+
+    async fn renew(
+        &self,
+        key: &str,
+        expected: &Version,
+        new_key: &str,
+        session: &SessionRecord,
+    ) -> Result<Updated, StoreError> {
+        let (now, inner) = (self.inner.runtime.now(), &*self.inner);
+        // The new one first: whoever is told of the move finds it there.
+        let Some(version) = self.create(new_key, session).await? else {
+            return Ok(Updated::Taken);
+        };
+        let updated = inner.where_unchanged(now, key, expected, |slot| {
+            slot.bury(now, Some(new_key.to_owned()));
+            Updated::Done(version)
+        });
+        if !matches!(updated, Updated::Done(_)) {
+            inner.slots.change(new_key, now, |slot| *slot = Slot::Empty);
+        }
+        Ok(updated)
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool, StoreError> {
+        let now = self.inner.runtime.now();
+        Ok(self.inner.end(now, key, |_| true))
+    }
+
+    async fn of_user(&self, user: &str) -> Result<Vec<UserSession>, StoreError> {
+        let now = self.inner.runtime.now();
+        let keys = self.inner.keys_of(now, user);
+        let mut found: Vec<UserSession> = keys
+            .into_iter()
+            .filter_map(|key| {
+                let session = self.inner.slots.change(&key, now, |slot| {
+                    slot.live(now).map(|(session, _)| Arc::clone(session))
+                })?;
+                (session.user.as_deref() == Some(user)).then(|| UserSession::of(key, &session))
+            })
+            .collect();
+        found.sort_by_key(|session| std::cmp::Reverse(session.seen_at));
+        Ok(found)
+    }
+
+    async fn remove_of_user(&self, user: &str, except: Option<&str>) -> Result<u64, StoreError> {
+        let now = self.inner.runtime.now();
+        let mut removed = 0;
+        for key in self.inner.keys_of(now, user) {
+            if except == Some(key.as_str()) {
+                continue;
+            }
+            let is_theirs = |session: &SessionRecord| session.user.as_deref() == Some(user);
+            removed += u64::from(self.inner.end(now, &key, is_theirs));
+        }
+        Ok(removed)
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl StrongSessionStore for MemorySessions {}
+
+impl fmt::Debug for MemorySessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemorySessions").field("len", &self.len()).finish_non_exhaustive()
+    }
+}

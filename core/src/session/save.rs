@@ -1,0 +1,254 @@
+//! Writing what a request changed, whatever others write meanwhile.
+
+use std::mem;
+
+use super::handle::{State, Stored};
+use super::record::SessionRecord;
+use super::store::{StoredSession, Touch, Updated, Version};
+use super::{Session, SessionId};
+use crate::error::Error;
+use crate::time::Timestamp;
+
+/// How often a save is tried that others come before.
+const TRIES: u32 = 16;
+
+/// What came of [`Session::save`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Saved {
+    /// What the client is to do with its cookie.
+    pub cookie: SessionCookie,
+    /// The keys of values that another request had changed meanwhile, and that this one, which came
+    /// later, replaced.
+    pub overwritten: Vec<String>,
+    /// Whether the changes were dropped, as the session ended meanwhile.
+    pub is_lost: bool,
+}
+
+/// What a client is to do with its cookie.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionCookie {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// Hold this id, until the session ends unless it is used.
+    Set {
+        /// The id.
+        id: SessionId,
+        /// When the session ends.
+        expires_at: Timestamp,
+    },
+    /// Forget it: this request ended the session. Nobody else says so: a request that was under way
+    /// while another signed in would take the new cookie away.
+    Remove,
+}
+
+impl SessionCookie {
+    /// The id that the client is to hold, where it is told one.
+    ///
+    /// ```
+    /// use larder_core::session::SessionCookie;
+    ///
+    /// assert_eq!(SessionCookie::Remove.id(), None);
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> Option<&SessionId> {
+        match self {
+            Self::Set { id, .. } => Some(id),
+            Self::Keep | Self::Remove => None,
+        }
+    }
+}
+
+impl Session {
+    /// Writes what changed, and notes that the session was used: for the end of the request, before
+    /// its response goes out.
+    ///
+    /// A session that nobody touched is neither loaded nor written. A new one is stored where
+    /// something was put into it. One that others changed meanwhile keeps their changes too; of one
+    /// key the later save has the last word, and is [told](Saved::overwritten). One that ended
+    /// meanwhile stays ended, and the changes are [lost](Saved::is_lost); but a
+    /// [`sign_in`](Self::sign_in) begins a new one, with what this request put into it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the store fails: whether the changes were saved is not known then, and
+    /// saving again is safe. [`Error::SessionTooLarge`], [`Error::SessionContended`] and
+    /// [`Error::NoRandomness`].
+    pub async fn save(&self) -> Result<Saved, Error> {
+        let mut state = self.lock().await;
+        if !state.changes.is_empty() {
+            self.load(&mut state).await?;
+        }
+        let stored = mem::replace(&mut state.stored, Stored::Unknown);
+        match stored {
+            Stored::Known { key, found } if state.changes.is_empty() && !state.renews => {
+                let saved = self.note_use(&state, &key, &found).await;
+                state.stored = Stored::Known { key, found };
+                saved
+            }
+            Stored::Known { key, found } => {
+                let before = (key.clone(), found.clone());
+                let saved = self.write(&mut state, key, found).await;
+                if saved.is_err() {
+                    // So that it can be tried again.
+                    state.stored = Stored::Known { key: before.0, found: before.1 };
+                }
+                saved
+            }
+            Stored::Nothing if state.changes.found_a_session() => {
+                state.stored = Stored::Nothing;
+                self.begin(&mut state).await
+            }
+            stored => {
+                state.stored = stored;
+                let cookie = match state.ended {
+                    true => SessionCookie::Remove,
+                    false => SessionCookie::Keep,
+                };
+                Ok(Saved { cookie, ..Saved::default() })
+            }
+        }
+    }
+
+    /// A busy reader writes only now and then.
+    async fn note_use(
+        &self,
+        state: &State,
+        key: &str,
+        found: &StoredSession,
+    ) -> Result<Saved, Error> {
+        let (now, lives) = (self.sessions.runtime.now(), &self.sessions.lives);
+        let session = &found.session;
+        if !lives.wants_touch(now, session.seen_at) {
+            return Ok(Saved::default());
+        }
+        let expires_at = lives.expires_at(session.created_at, now);
+        let touch = Touch::new(now, self.place(), expires_at);
+        let is_there = self.sessions.store.touch(key, &touch).await?;
+        let cookie = match &state.presented {
+            // The cookie's own life is to go on as well.
+            Some(id) if is_there => SessionCookie::Set { id: id.clone(), expires_at },
+            _ => SessionCookie::Keep,
+        };
+        Ok(Saved { cookie, ..Saved::default() })
+    }
+
+    async fn write(
+        &self,
+        state: &mut State,
+        mut key: String,
+        mut found: StoredSession,
+    ) -> Result<Saved, Error> {
+        let mut overwritten = Vec::new();
+        for _ in 0..TRIES {
+            let session = self.with_changes(state, SessionRecord::clone(&found.session))?;
+            let new = if state.renews { Some(self.new_id()?) } else { None };
+            let store = &self.sessions.store;
+            let updated = match &new {
+                Some((_, new_key)) => store.renew(&key, &found.version, new_key, &session).await?,
+                None => store.update(&key, &found.version, &session).await?,
+            };
+            match updated {
+                Updated::Done(version) => {
+                    let (id, key) = match new {
+                        Some((id, key)) => (Some(id), key),
+                        None => (None, key),
+                    };
+                    let cookie = match id.or_else(|| state.presented.clone()) {
+                        Some(id) => SessionCookie::Set { id, expires_at: session.expires_at },
+                        None => SessionCookie::Keep,
+                    };
+                    state.is_saved(&cookie, key, session, version);
+                    return Ok(Saved { cookie, overwritten, is_lost: false });
+                }
+                Updated::Conflict(theirs)
+                    if theirs.session.is_live(self.sessions.runtime.now()) =>
+                {
+                    for lost in state.changes.overwrites(&found.session.data, &theirs.session.data)
+                    {
+                        if !overwritten.contains(&lost) {
+                            overwritten.push(lost);
+                        }
+                    }
+                    found = *theirs;
+                }
+                // Renewed by another request, which alone knows the new id.
+                Updated::Moved(to) => (key, state.presented) = (to, None),
+                Updated::Taken => {}
+                Updated::Conflict(_) | Updated::Gone => return self.write_to_none(state).await,
+            }
+        }
+        Err(Error::SessionContended { tries: TRIES })
+    }
+
+    /// What to do with changes of a session that ended meanwhile.
+    async fn write_to_none(&self, state: &mut State) -> Result<Saved, Error> {
+        if state.changes.signs_in() {
+            (state.stored, state.presented) = (Stored::Nothing, None);
+            return self.begin(state).await;
+        }
+        state.has_ended();
+        state.ended = false;
+        Ok(Saved { is_lost: true, ..Saved::default() })
+    }
+
+    async fn begin(&self, state: &mut State) -> Result<Saved, Error> {
+        for _ in 0..TRIES {
+            let now = self.sessions.runtime.now();
+            let session = self.with_changes(state, SessionRecord::new(now, Timestamp::MAX))?;
+            let (id, key) = self.new_id()?;
+            if let Some(version) = self.sessions.store.create(&key, &session).await? {
+                let cookie = SessionCookie::Set { id, expires_at: session.expires_at };
+                state.is_saved(&cookie, key, session, version);
+                return Ok(Saved { cookie, ..Saved::default() });
+            }
+        }
+        Err(Error::SessionContended { tries: TRIES })
+    }
+
+    fn new_id(&self) -> Result<(SessionId, String), Error> {
+        let id = SessionId::random()?;
+        let key = self.sessions.key(&id)?;
+        Ok((id, key))
+    }
+
+    fn with_changes(
+        &self,
+        state: &State,
+        mut session: SessionRecord,
+    ) -> Result<SessionRecord, Error> {
+        let now = self.sessions.runtime.now();
+        state.changes.apply(&mut session);
+        session.seen_at = session.seen_at.max(now);
+        session.seen_from = self.place();
+        session.expires_at = self.sessions.lives.expires_at(session.created_at, session.seen_at);
+        let (bytes, max) = (session.size(), self.sessions.store.capabilities().max_session_bytes);
+        if bytes > max {
+            return Err(Error::SessionTooLarge { bytes, max, store: self.sessions.store.name() });
+        }
+        Ok(session)
+    }
+
+    fn place(&self) -> Option<String> {
+        self.place.as_deref().map(str::to_owned)
+    }
+}
+
+impl State {
+    fn is_saved(
+        &mut self,
+        cookie: &SessionCookie,
+        key: String,
+        session: SessionRecord,
+        version: Version,
+    ) {
+        self.stored = Stored::Known { key, found: StoredSession::new(session, version) };
+        self.changes = Default::default();
+        (self.renews, self.ended) = (false, false);
+        if let Some(id) = cookie.id() {
+            self.presented = Some(id.clone());
+        }
+    }
+}

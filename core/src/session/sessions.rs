@@ -1,0 +1,267 @@
+//! The set-up of sessions, shared by all requests.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::life::Lifetimes;
+use super::store::{SessionStore, StrongSessionStore, UserSession};
+use super::{Session, SessionId};
+use crate::error::Error;
+use crate::key::{self, Namespace};
+use crate::runtime::Runtime;
+
+/// Sessions over a [`SessionStore`].
+///
+/// A store that fails is an [`Error::Store`], here and in every call of a [`Session`]: nobody who is
+/// signed in is taken for a stranger because a store is down.
+///
+/// Clones are cheap and share everything.
+///
+/// ```
+/// use larder_core::{MemorySessions, Sessions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+/// let sessions = Sessions::builder(MemorySessions::new()).build()?;
+///
+/// // A visitor without a session signs in …
+/// let visit = sessions.open(None);
+/// visit.sign_in("zoë").await?;
+/// visit.insert("theme", &"dark").await?;
+/// let id = visit.save().await?.cookie.id().cloned().unwrap();
+///
+/// // … and is known by the id.
+/// let visit = sessions.open(Some(id));
+/// assert_eq!(visit.user().await?.as_deref(), Some("zoë"));
+/// assert_eq!(visit.get::<String>("theme").await?.as_deref(), Some("dark"));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Sessions {
+    pub(super) store: Arc<dyn SessionStore>,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) lives: Lifetimes,
+    namespace: Namespace,
+}
+
+impl Sessions {
+    /// Starts to set up sessions over a store in which a log-out holds at once, everywhere.
+    ///
+    /// One that cannot promise it is refused by the compiler:
+    ///
+    /// ```compile_fail,E0277
+    /// use larder_core::{SessionStore, Sessions};
+    ///
+    /// fn build(store: impl SessionStore) {
+    ///     let _ = Sessions::builder(store);
+    /// }
+    /// ```
+    pub fn builder(store: impl StrongSessionStore) -> SessionsBuilder {
+        SessionsBuilder::new(Arc::new(store), true)
+    }
+
+    /// Starts to set up sessions over any store, in which a session may go on elsewhere after a
+    /// log-out, and a change be lost: for as long as
+    /// [`visible_within`](super::SessionCapabilities::visible_within) tells.
+    ///
+    /// ```
+    /// use larder_core::{SessionStore, Sessions};
+    ///
+    /// fn build(store: impl SessionStore) -> larder_core::Result<Sessions> {
+    ///     Sessions::eventual(store).build()
+    /// }
+    /// # build(larder_core::MemorySessions::new())?;
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    pub fn eventual(store: impl SessionStore) -> SessionsBuilder {
+        SessionsBuilder::new(Arc::new(store), false)
+    }
+
+    /// The session of a request that presents `id`, or none. Nothing is loaded yet.
+    #[must_use]
+    pub fn open(&self, id: Option<SessionId>) -> Session {
+        Session::new(self.clone(), id, None)
+    }
+
+    /// Like [`open`](Self::open), for a request that comes from `place`, an address or a device: a
+    /// list of the user's sessions shows where each was last used.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// let visit = sessions.open_from(None, "203.0.113.9");
+    /// visit.sign_in("zoë").await?;
+    /// visit.save().await?;
+    /// let list = sessions.of_user("zoë").await?;
+    /// assert_eq!(list[0].seen_from.as_deref(), Some("203.0.113.9"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn open_from(&self, id: Option<SessionId>, place: impl Into<String>) -> Session {
+        Session::new(self.clone(), id, Some(place.into()))
+    }
+
+    /// The live sessions of `user`, the one that was used last first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the store fails.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// assert!(sessions.of_user("zoë").await?.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub async fn of_user(&self, user: &str) -> Result<Vec<UserSession>, Error> {
+        Ok(self.store.of_user(user).await?)
+    }
+
+    /// Ends all sessions of `user`, as after a change of the password or of rights; how many there
+    /// were.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the store fails; some of them may have ended then.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// let visit = sessions.open(None);
+    /// visit.sign_in("zoë").await?;
+    /// visit.save().await?;
+    /// assert_eq!(sessions.end_of_user("zoë").await?, 1);
+    /// # Ok(()) }
+    /// ```
+    pub async fn end_of_user(&self, user: &str) -> Result<u64, Error> {
+        Ok(self.store.remove_of_user(user, None).await?)
+    }
+
+    /// These sessions on the timers and the calls of `runtime`, as [`Cache::on`](crate::Cache::on):
+    /// for a request on Workers.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use larder_core::{MemorySessions, Sessions, SystemRuntime};
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// let bound = sessions.on(Arc::new(SystemRuntime::default()));
+    /// # let _ = bound;
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn on(&self, runtime: Arc<dyn Runtime>) -> Self {
+        let store = self.store.bound_to(&runtime).unwrap_or_else(|| Arc::clone(&self.store));
+        Self { store, runtime, lives: self.lives, namespace: self.namespace.clone() }
+    }
+
+    /// How long a session lives that nobody uses.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        self.lives.idle
+    }
+
+    /// Under what the store keeps the session of that id.
+    pub(super) fn key(&self, id: &SessionId) -> Result<String, Error> {
+        let max = self.store.capabilities().max_key_bytes;
+        Ok(self.namespace.full_key(&id.digest(), max, self.store.name())?)
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("store", &self.store)
+            .field("namespace", &self.namespace)
+            .field("lives", &self.lives)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds [`Sessions`].
+///
+/// ```
+/// use larder_core::{MemorySessions, Sessions, days, hours, minutes};
+///
+/// let sessions = Sessions::builder(MemorySessions::new())
+///     .namespace("sess")
+///     .idle(hours(12))
+///     .absolute(days(7))
+///     .touch_every(minutes(5))
+///     .build()?;
+/// # let _ = sessions;
+/// # Ok::<(), larder_core::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct SessionsBuilder {
+    store: Arc<dyn SessionStore>,
+    is_strict: bool,
+    runtime: Option<Arc<dyn Runtime>>,
+    namespace: String,
+    lives: Lifetimes,
+}
+
+impl SessionsBuilder {
+    fn new(store: Arc<dyn SessionStore>, is_strict: bool) -> Self {
+        let lives = Lifetimes::default();
+        Self { store, is_strict, runtime: None, namespace: "sess".into(), lives }
+    }
+
+    /// What every key begins with, before a `:`. `sess` by default.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// How long a session lives that nobody uses. A week by default.
+    pub fn idle(mut self, time: Duration) -> Self {
+        self.lives.idle = time;
+        self
+    }
+
+    /// How long a session lives at most, however much it is used. 30 days by default.
+    pub fn absolute(mut self, time: Duration) -> Self {
+        self.lives.absolute = time;
+        self
+    }
+
+    /// How often at most it is written that a session was used, which a busy reader would
+    /// otherwise cause with every request. A minute by default; at most half of the idle time. A
+    /// session may end by as much earlier than its idle time after its last use.
+    pub fn touch_every(mut self, time: Duration) -> Self {
+        self.lives.touch_every = time;
+        self
+    }
+
+    /// The clock, timers and tasks to use. Those of the store by default.
+    pub fn runtime(mut self, runtime: impl Runtime) -> Self {
+        self.runtime = Some(Arc::new(runtime));
+        self
+    }
+
+    /// The sessions. Nothing is sent to the store yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] for a namespace that breaks the rules for keys, [`Error::Config`] for a
+    /// setting that cannot work.
+    pub fn build(self) -> Result<Sessions, Error> {
+        let capabilities = self.store.capabilities();
+        if self.is_strict && !capabilities.is_strong() {
+            let problem = "the store says of itself that a log-out does not hold at once; \
+                           write Sessions::eventual for it";
+            return Err(Error::Config { setting: "store", problem: problem.into() });
+        }
+        self.lives.check()?;
+        key::check("namespace", &self.namespace, capabilities.max_key_bytes, self.store.name())?;
+        Ok(Sessions {
+            runtime: self.runtime.unwrap_or_else(|| self.store.runtime()),
+            store: self.store,
+            lives: self.lives,
+            namespace: Namespace::default().child(&self.namespace),
+        })
+    }
+}
