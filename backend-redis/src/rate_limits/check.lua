@@ -2,6 +2,7 @@
 --
 -- KEYS: of each subject the key of its block, then a key for each quota.
 -- ARGV[1]: of each subject what is asked and how many quotas there are, then each of these.
+-- ARGV[2]: there where a subject comes twice.
 -- Answers what stood under each key before its subject's turn, and the time.
 --
 -- `now` and `spare` are set in front of this. Times are whole microseconds, and every number is a
@@ -15,8 +16,8 @@ local unpacked, packed = struct.unpack, struct.pack
 local byte, sub, floor, ceil = string.byte, string.sub, math.floor, math.ceil
 local call, asked = redis.call, ARGV[1]
 
--- What stands under a key, which a subject before this one may have changed.
-local known = {}
+-- What was written, where it may be asked for again.
+local known = ARGV[2] and {}
 
 -- Keeps a state for as long as it counts: `left` microseconds.
 local function keep(key, old, new, left)
@@ -26,7 +27,7 @@ local function keep(key, old, new, left)
   else
     call('DEL', key)
   end
-  known[key] = new
+  if known then known[key] = new end
 end
 
 -- Whether a * b >= c * d, for factors below 2^52. Products are rounded, but never past each other:
@@ -174,9 +175,11 @@ local at, n, subject = 1, #asked, 1
 while at <= n do
   local what, quotas = byte(asked, at, at + 1)
   at = at + 2
-  for i = subject, subject + quotas do
-    local newer = known[KEYS[i]]
-    if newer ~= nil then found[i] = newer end
+  if known then
+    for i = subject, subject + quotas do
+      local newer = known[KEYS[i]]
+      if newer ~= nil then found[i] = newer end
+    end
   end
   local block, blocked = found[subject], false
   if block and #block == 8 and what <= TAKE then blocked = now < unpacked('<d', block) end

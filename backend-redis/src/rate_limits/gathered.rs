@@ -1,5 +1,6 @@
 //! Checks, gathered into runs of one script.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -54,16 +55,13 @@ impl Checks {
         deadline: Instant,
     ) -> Result<Vec<Found>, StoreError> {
         let keys: Vec<&str> = questions.iter().flat_map(|it| it.keys.iter()).collect();
-        let one;
-        let asked = match questions {
-            [question] => &question.asked,
-            questions => {
-                one = questions.iter().flat_map(|it| &it.asked).copied().collect::<Vec<u8>>();
-                &one
-            }
-        };
+        let asked: Vec<&[u8]> = questions.iter().map(|it| it.asked.as_slice()).collect();
+        let asked = asked.concat();
+        let mut seen = HashSet::with_capacity(questions.len());
+        let is_repeated = !questions.iter().all(|it| seen.insert(it.keys.iter().next()));
+        let arguments: &[&[u8]] = if is_repeated { &[&asked, b"again"] } else { &[&asked] };
         let repeatable = questions.iter().all(|it| it.repeatable);
-        let run = Run { script: &self.script, keys: &keys, arguments: &[asked], repeatable };
+        let run = Run { script: &self.script, keys: &keys, arguments, repeatable };
         let reply = client.call(operation, &run, deadline).await?;
         let sizes = questions.iter().map(|it| it.keys.len());
         Found::in_reply(&reply, sizes).ok_or_else(|| client.unexpected(operation, &reply))
