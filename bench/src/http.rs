@@ -1,8 +1,8 @@
-//! Requests a second of an axum server: bare, and behind the response cache.
+//! Requests a second of an axum server: bare, behind the response cache, and behind the rate limit.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,9 +12,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use bytes::Bytes;
 use clap::ValueEnum;
-use larder_core::{Cache, MemoryStore, minutes};
-use larder_http::ResponseCache;
+use larder_core::{
+    Cache, CacheBuilder, MemoryRateLimits, MemoryStore, Quota, RateLimiter, minutes,
+};
+use larder_http::{RateLimit, ResponseCache};
 use larder_redis::RedisStore;
+use tower_governor::GovernorLayer;
+use tower_governor::governor::GovernorConfigBuilder;
 
 use crate::Effort;
 use crate::rounds::{self, Turn};
@@ -30,7 +34,24 @@ pub(crate) enum Front {
     Bare,
     Memory,
     Redis,
+    Limit,
+    TowerGovernor,
 }
+
+impl Front {
+    /// The header by which a response tells that it came this way.
+    fn header(self) -> Option<&'static str> {
+        match self {
+            Self::Bare => None,
+            Self::Memory | Self::Redis => Some("x-cache: hit"),
+            Self::Limit | Self::TowerGovernor => Some("x-ratelimit-remaining: "),
+        }
+    }
+}
+
+/// A limit that is never reached.
+const RATE: u32 = 10;
+const BURST: u32 = u32::MAX;
 
 /// Serves the handler until the process is ended, and says on which port.
 pub(crate) fn serve(front: Front, redis: Option<&str>) -> Result<()> {
@@ -41,24 +62,45 @@ pub(crate) fn serve(front: Front, redis: Option<&str>) -> Result<()> {
             let body = body.clone();
             async move { ([(CONTENT_TYPE, "application/json")], body) }
         });
-        let mut app = Router::new().route("/api/v1/products", handler);
-        let cache = match front {
-            Front::Bare => None,
-            Front::Memory => Some(Cache::builder(MemoryStore::new())),
+        let app = Router::new().route("/api/v1/products", handler);
+        let app = match front {
+            Front::Bare => app,
+            Front::Memory => cached(app, Cache::builder(MemoryStore::new()))?,
             Front::Redis => {
                 let url = redis.context("--redis is missing")?;
-                Some(Cache::builder(RedisStore::connect(url).await?))
+                cached(app, Cache::builder(RedisStore::connect(url).await?))?
+            }
+            Front::Limit => {
+                let quota = Quota::per_second(RATE.into()).burst(BURST.into());
+                let limiter = RateLimiter::builder(MemoryRateLimits::new()).quota(quota).build()?;
+                app.layer(RateLimit::new(limiter))
+            }
+            Front::TowerGovernor => {
+                let config = GovernorConfigBuilder::default()
+                    .period(Duration::from_secs(1) / RATE)
+                    .burst_size(BURST)
+                    .use_headers()
+                    .finish()
+                    .context("a limit that cannot be")?;
+                app.layer(GovernorLayer::new(config))
             }
         };
-        if let Some(cache) = cache {
-            let cache = cache.namespace("http").build()?;
-            app = app.layer(ResponseCache::new(cache).ttl(minutes(10)));
-        }
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         println!("{}", listener.local_addr()?.port());
-        axum::serve(listener, app).await?;
+        match front {
+            Front::Limit | Front::TowerGovernor => {
+                let app = app.into_make_service_with_connect_info::<SocketAddr>();
+                axum::serve(listener, app).await?;
+            }
+            _ => axum::serve(listener, app).await?,
+        }
         Ok(())
     })
+}
+
+fn cached(app: Router, cache: CacheBuilder) -> Result<Router> {
+    let cache = cache.namespace("http").build()?;
+    Ok(app.layer(ResponseCache::new(cache).ttl(minutes(10))))
 }
 
 /// About 1 KB of JSON: ten products.
@@ -94,6 +136,33 @@ pub(crate) fn compare(effort: Effort, mut row: impl FnMut(Row)) -> Result<()> {
                 ratio: results.ratio(who, 2),
             },
             goal: Goal::AtLeast(goal),
+        });
+    }
+    Ok(())
+}
+
+pub(crate) fn compare_limits(effort: Effort, mut row: impl FnMut(Row)) -> Result<()> {
+    let bare = Server::start(Front::Bare, None)?;
+    let limit = Server::start(Front::Limit, None)?;
+    let tower_governor = Server::start(Front::TowerGovernor, None)?;
+    let contestants: Vec<Turn<'_>> = [&limit, &bare, &tower_governor]
+        .into_iter()
+        .map(|server| Box::new(|| server.requests_per_second(effort.wrk)) as Turn<'_>)
+        .collect();
+    let results = rounds::play(effort.rounds, contestants)?;
+    for (peer, name, goal) in [
+        (1, "bare axum handler", Goal::AtLeast(0.95)),
+        (2, "tower_governor, with headers", Goal::None),
+    ] {
+        row(Row {
+            what: "HTTP, rate limit, memory".into(),
+            peer: name,
+            figures: Figures::Rate {
+                ours: results.median(0),
+                peers: results.median(peer),
+                ratio: results.ratio(0, peer),
+            },
+            goal,
         });
     }
     Ok(())
@@ -148,8 +217,9 @@ impl Server {
     /// A layer that lets everything through would be fast as well.
     fn expect_front(&self) -> Result<()> {
         let head = self.head()?.to_ascii_lowercase();
-        let hit = head.contains("x-cache: hit");
-        if hit == (self.front == Front::Bare) {
+        let told =
+            ["x-cache: hit", "x-ratelimit-remaining: "].into_iter().find(|it| head.contains(it));
+        if told != self.front.header() {
             bail!("the server with {:?} answered with:\n{head}", self.front);
         }
         Ok(())

@@ -1,13 +1,15 @@
 //! Larder beside its peers, as a table: `cargo xtask bench`, or `cargo run --release -p
 //! larder-bench` where redis-server and wrk are installed.
 //!
-//! - [`memory`], [`redis_reads`], [`loads`], [`http`], [`limits`], [`workers`]: what is compared.
+//! - [`memory`], [`redis_reads`], [`loads`], [`limits`], [`redis_limits`], [`http`], [`workers`]:
+//!   what is compared.
 //! - [`rounds`]: how; [`table`]: how it is printed; [`servers`]: the programs beside this one.
 
 mod http;
 mod limits;
 mod loads;
 mod memory;
+mod redis_limits;
 mod redis_reads;
 mod rounds;
 mod servers;
@@ -60,7 +62,7 @@ enum Comparison {
     Redis,
     /// Loads of one cold key
     Loads,
-    /// Requests a second behind the response cache
+    /// Requests a second behind the response cache, and behind the rate limit
     Http,
     /// A check of a rate limit
     Limits,
@@ -120,7 +122,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     if wanted(Comparison::Memory) {
         memory::compare(effort, print)?;
     }
-    if wanted(Comparison::Redis) || wanted(Comparison::Loads) {
+    if wanted(Comparison::Limits) {
+        limits::compare(effort, print)?;
+    }
+    if [Comparison::Redis, Comparison::Loads, Comparison::Limits].into_iter().any(wanted) {
         let redis = Redis::start(None)?;
         if wanted(Comparison::Redis) {
             redis_reads::compare(effort, &redis, print)?;
@@ -128,12 +133,15 @@ fn run(arguments: &Arguments) -> Result<()> {
         if wanted(Comparison::Loads) {
             loads::count(effort, &redis, print)?;
         }
+        if wanted(Comparison::Limits) {
+            redis_limits::compare(effort, &redis, print)?;
+        }
     }
     if wanted(Comparison::Http) {
         http::compare(effort, print)?;
     }
-    if wanted(Comparison::Limits) {
-        limits::compare(effort, print)?;
+    if wanted(Comparison::Http) || wanted(Comparison::Limits) {
+        http::compare_limits(effort, print)?;
     }
     Ok(())
 }

@@ -47,12 +47,12 @@ fn on_threads(
     for &(tasks, goal) in goals {
         let contestants: Vec<Turn<'_>> = vec![
             Box::new(|| {
-                reads_per_second(&runtime, effort, tasks, |n, stop| {
+                operations_per_second(&runtime, effort, tasks, |n, stop| {
                     through_larder(cache.clone(), Arc::clone(&keys), n, stop)
                 })
             }),
             Box::new(|| {
-                reads_per_second(&runtime, effort, tasks, |n, stop| {
+                operations_per_second(&runtime, effort, tasks, |n, stop| {
                     through_redis_rs(connection.clone(), Arc::clone(&peers_keys), n, stop)
                 })
             }),
@@ -127,8 +127,8 @@ async fn through_redis_rs(
     Ok(reads)
 }
 
-/// Runs `tasks` at once until the time is over, and counts what they read.
-fn reads_per_second<F>(
+/// Runs `tasks` at once until the time is over, and counts what they did.
+pub(crate) fn operations_per_second<F>(
     runtime: &Runtime,
     effort: Effort,
     tasks: u64,
