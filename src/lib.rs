@@ -54,3 +54,7 @@ pub use larder_redis as redis;
 #[cfg(all(doctest, feature = "http", feature = "redis"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "axum", feature = "redis"))]
+#[doc = include_str!("../docs/rate-limits.md")]
+struct RateLimitGuide;

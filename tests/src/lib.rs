@@ -15,6 +15,7 @@
 //!   a `process`, but for the first.
 //! - `test_worker`: the Worker that runs the conformance suite inside workerd.
 //! - `http_client`: answers that say of themselves what is wrong with them.
+//! - `rates_picture`: how rules of rate limits admit requests, as docs/rate-limits.svg shows it.
 //! - `eventually`: waiting, within bounds, for what a real server does.
 
 #[cfg(all(test, feature = "browser"))]
@@ -33,6 +34,8 @@ pub mod http_client;
 pub mod node_service;
 #[cfg(feature = "native")]
 pub mod process;
+#[cfg(feature = "native")]
+pub mod rates_picture;
 #[cfg(feature = "native")]
 pub mod redis_server;
 pub mod simulation;

@@ -13,6 +13,7 @@ mod examples;
 mod exec;
 mod node_packages;
 mod package_tests;
+mod rates;
 mod readme;
 mod redis;
 mod rules;
@@ -59,9 +60,9 @@ enum Task {
     },
     /// Build the example page that caches in the browser, and serve it
     Browser(browser::page::Page),
-    /// Write a page of the documentation that is made of test runs
+    /// Write a part of the documentation that a program makes
     Docs {
-        /// The page
+        /// The part
         page: DocsPage,
     },
     /// Build the Workers, or run the demo as one
@@ -73,6 +74,8 @@ enum Task {
 enum DocsPage {
     /// docs/backends.md: what each backend guarantees
     Backends,
+    /// docs/rate-limits.svg: how each rule of a rate limit admits requests
+    Rates,
 }
 
 fn main() -> ExitCode {
@@ -97,6 +100,9 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Task::Browser(page) => browser::page::run(&workspace, &page).map(|()| ExitCode::SUCCESS),
         Task::Docs { page: DocsPage::Backends } => {
             backends::write(&workspace).map(|()| ExitCode::SUCCESS)
+        }
+        Task::Docs { page: DocsPage::Rates } => {
+            rates::write(&workspace).map(|()| ExitCode::SUCCESS)
         }
         Task::Worker(task) => worker::run(&workspace, task).map(|()| ExitCode::SUCCESS),
         Task::Bench { arguments } => bench::run(&workspace, &arguments).map(|()| ExitCode::SUCCESS),
