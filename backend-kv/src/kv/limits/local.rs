@@ -17,7 +17,7 @@ const IDLE: Duration = minutes(5);
 /// is seen to; who does not, tells as another.
 const FORGOTTEN: Duration = minutes(15);
 /// Of how many isolates is told, those first that told last.
-const MOST: usize = 256;
+const MOST: usize = 64;
 /// After how long an exchange that has not ended never will: a request's work ends 30 s after its
 /// response.
 const LOST: Duration = seconds(60);
