@@ -38,11 +38,12 @@ const SCHEMA: [&str; 5] = [
          key TEXT UNIQUE NOT NULL,
          expires INTEGER NOT NULL
      )",
+    // Without a ROWID: each row of a table and of an index that is written is paid for.
     "CREATE TABLE IF NOT EXISTS larder_limits_v1 (
          key TEXT PRIMARY KEY NOT NULL,
          state BLOB NOT NULL,
          expires INTEGER NOT NULL
-     )",
+     ) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS larder_limits_v1_expires ON larder_limits_v1 (expires)",
 ];
 
@@ -256,7 +257,7 @@ impl<D: Database> Engine<D> {
 }
 
 /// Between two sweeps, in milliseconds: entries that are over are not found anyway.
-const SWEEP_PAUSE: u64 = 10_000;
+pub(super) const SWEEP_PAUSE: u64 = 10_000;
 
 /// How far ahead an alarm is set at most, in milliseconds: 28 days. A date has an end, some lives
 /// have none.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use larder_core::rate_limit::{Check, KeyState, Reason};
 use larder_core::{Quota, Timestamp};
 
-use super::super::engine::{Database, Handled, LATEST, Value, first, integer, reply, unexpected};
+use super::super::engine::{
+    Database, Handled, LATEST, SWEEP_PAUSE, Value, first, integer, reply, unexpected,
+};
 use super::super::protocol::Reply;
 use super::message::{Ask, Limit, Said, micros};
 use crate::error::Failure;
@@ -78,22 +80,41 @@ fn change<D: Database, R>(
     let kept = read(database, key)?;
     let mut state = kept.clone().unwrap_or_default();
     let result = change(&mut state);
-    let forgotten = state.forgotten_at();
-    if forgotten <= now {
+    if state.forgotten_at() <= now {
         if kept.is_some() {
             database.run("DELETE FROM larder_limits_v1 WHERE key = ?", vec![key.into()])?;
         }
         return Ok((result, None));
     }
-    let expires = forgotten.as_micros().div_ceil(1_000).min(LATEST);
-    if kept.as_ref() != Some(&state) {
-        database.run(
-            "INSERT INTO larder_limits_v1 (key, state, expires) VALUES (?, ?, ?)
-             ON CONFLICT (key) DO UPDATE SET state = excluded.state, expires = excluded.expires",
-            vec![key.into(), Value::Blob(stored_counts::encode(&state)?), integer(expires)],
-        )?;
+    let expires = expires(&state);
+    match kept {
+        Some(kept) if kept == state => {}
+        // Without a change of the index, which would be another row written.
+        Some(kept) if self::expires(&kept) == expires => {
+            let row = vec![stored(&state)?, key.into()];
+            database.run("UPDATE larder_limits_v1 SET state = ? WHERE key = ?", row)?;
+        }
+        _ => {
+            let row = vec![key.into(), stored(&state)?, integer(expires)];
+            database.run(
+                "INSERT INTO larder_limits_v1 (key, state, expires) VALUES (?, ?, ?)
+                 ON CONFLICT (key) DO UPDATE SET state = excluded.state, expires = excluded.expires",
+                row,
+            )?;
+        }
     }
     Ok((result, Some(expires)))
+}
+
+/// When a row may be deleted, in milliseconds: in steps, as a rule that moves its end with every
+/// request would move the row in the index with each.
+fn expires(state: &KeyState) -> u64 {
+    let forgotten = state.forgotten_at().as_micros().div_ceil(1_000);
+    forgotten.next_multiple_of(SWEEP_PAUSE).min(LATEST)
+}
+
+fn stored(state: &KeyState) -> Result<Value, Failure> {
+    stored_counts::encode(state).map(Value::Blob)
 }
 
 fn read<D: Database>(database: &D, key: &str) -> Result<Option<KeyState>, Failure> {

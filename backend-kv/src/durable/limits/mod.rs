@@ -44,8 +44,11 @@ const FAMILY: &str = "larder-limits";
 /// - **Set-up**: the class that [`durable_object!`](crate::durable_object) makes. A Worker that has
 ///   it for a [`DurableStore`](crate::DurableStore) needs nothing else, and no migration: the
 ///   objects are others of the same class.
-/// - **Nothing stays**: every row has the time at which it says no more than none would, and an
-///   alarm deletes it some seconds later. What changes nothing, as a refusal, writes nothing.
+/// - **Nothing stays**: every row has a time from which it says no more than none would, and an
+///   alarm deletes it some ten seconds later.
+/// - **What is written**, and [paid for](https://developers.cloudflare.com/durable-objects/platform/pricing/):
+///   two rows for the first request of a key, then one for each that is allowed, with the index now
+///   and then. What changes nothing, as a refusal, writes nothing.
 /// - **Limits**: keys of up to 2,048 bytes; some 60,000 leases held under one key, as a row takes
 ///   2 MB.
 /// - **Calls**: one each. A check and a refund are not tried again where an object was lost before
