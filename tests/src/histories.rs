@@ -166,3 +166,22 @@ fn another_time(rng: &mut Rng, now: Timestamp, start: Timestamp) -> Timestamp {
         _ => now + millis(rng.u64(..30)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use larder_core::{MemoryRateLimits, VirtualRuntime};
+
+    use super::*;
+
+    #[test]
+    fn memory_says_what_the_pure_function_says() {
+        let runtime = VirtualRuntime::seeded(0);
+        for seed in 0..3_000 {
+            let clock =
+                HostileClock::new(Arc::new(runtime.clone()), Timestamp::EPOCH + days(9_000));
+            let limits = MemoryRateLimits::builder().on(clock.clone());
+            let played = runtime.block_on(async move { play(seed, "a", &limits, &clock).await });
+            assert!(played.is_ok(), "{played:?}");
+        }
+    }
+}
