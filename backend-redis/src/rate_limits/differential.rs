@@ -11,10 +11,11 @@ use larder_tests::redis_server::RedisServer;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
+use super::decide::said;
 use super::gathered::{CHECK, Question};
 use super::packed::{Ask, Found, MOST};
 use super::script::Script;
-use super::{RedisRateLimits, Scripts, said};
+use super::{RedisRateLimits, Scripts};
 use crate::gather::Gathers;
 use crate::store::RedisStore;
 
