@@ -4,9 +4,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
+use larder_core::rate_limit::Permit;
 use pin_project_lite::pin_project;
-
-use super::held::Held;
 
 pin_project! {
     /// The body of a response that came through a [`RateLimit`](super::RateLimit): the inner
@@ -24,7 +23,7 @@ pin_project! {
     #[project = SourceProjection]
     enum Source<B> {
         Refusal { bytes: Option<Bytes> },
-        Inner { #[pin] body: B, held: Option<Held> },
+        Inner { #[pin] body: B, lease: Option<Box<Permit>> },
     }
 }
 
@@ -33,8 +32,8 @@ impl<B: Body> RateLimitBody<B> {
         Self { source: Source::Refusal { bytes: (!bytes.is_empty()).then_some(bytes) } }
     }
 
-    pub(super) fn inner(body: B, held: Option<Held>) -> Self {
-        Self { source: Source::Inner { body, held } }
+    pub(super) fn inner(body: B, lease: Option<Permit>) -> Self {
+        Self { source: Source::Inner { body, lease: lease.map(Box::new) } }
     }
 }
 
@@ -46,16 +45,16 @@ impl<B: Body> Body for RateLimitBody<B> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let (mut body, held) = match self.project().source.project() {
+        let (mut body, lease) = match self.project().source.project() {
             SourceProjection::Refusal { bytes } => {
                 return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
             }
-            SourceProjection::Inner { body, held } => (body, held),
+            SourceProjection::Inner { body, lease } => (body, lease),
         };
         let frame = ready!(body.as_mut().poll_frame(context));
         let goes_on = matches!(frame, Some(Ok(_))) && !body.is_end_stream();
         if !goes_on {
-            *held = None;
+            *lease = None;
         }
         // No copy, where the inner body has `Bytes` too.
         Poll::Ready(frame.map(|frame| {
@@ -84,8 +83,8 @@ impl<B> fmt::Debug for RateLimitBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = match &self.source {
             Source::Refusal { .. } => "of a refusal",
-            Source::Inner { held: Some(_), .. } => "inner, with a lease",
-            Source::Inner { held: None, .. } => "inner",
+            Source::Inner { lease: Some(_), .. } => "inner, with a lease",
+            Source::Inner { lease: None, .. } => "inner",
         };
         f.debug_struct("RateLimitBody").field("source", &source).finish()
     }

@@ -155,9 +155,10 @@ fn x_rate_limit(told: &Told<'_>, headers: &mut HeaderMap) {
     if headers.contains_key(X_RATELIMIT_LIMIT) {
         return;
     }
-    headers.insert(X_RATELIMIT_LIMIT, limit.into());
-    headers.insert(X_RATELIMIT_REMAINING, remaining.into());
-    headers.insert(X_RATELIMIT_RESET, reset.as_micros().div_ceil(1_000_000).into());
+    headers.reserve(3);
+    headers.insert(X_RATELIMIT_LIMIT, digits(limit));
+    headers.insert(X_RATELIMIT_REMAINING, digits(remaining));
+    headers.insert(X_RATELIMIT_RESET, digits(reset.as_micros().div_ceil(1_000_000)));
 }
 
 fn draft_6(told: &Told<'_>, headers: &mut HeaderMap) {
@@ -165,9 +166,9 @@ fn draft_6(told: &Told<'_>, headers: &mut HeaderMap) {
     if headers.contains_key(RATELIMIT_LIMIT) {
         return;
     }
-    headers.insert(RATELIMIT_LIMIT, limit.into());
-    headers.insert(RATELIMIT_REMAINING, remaining.into());
-    headers.insert(RATELIMIT_RESET, seconds_of(reset.since(told.now)).into());
+    headers.insert(RATELIMIT_LIMIT, digits(limit));
+    headers.insert(RATELIMIT_REMAINING, digits(remaining));
+    headers.insert(RATELIMIT_RESET, digits(seconds_of(reset.since(told.now))));
     set(headers, RATELIMIT_POLICY, draft_policies(told.decision));
 }
 
@@ -236,6 +237,23 @@ fn push_string(text: &mut String, name: &str) {
         }
     }
     text.push('"');
+}
+
+/// A number, in one allocation of its length. `HeaderValue::from` takes two, of which one is larger:
+/// every response has three of them.
+fn digits(mut number: u64) -> HeaderValue {
+    // As many as the largest has.
+    let mut text = [0; 20];
+    let mut begin = text.len();
+    for (at, digit) in text.iter_mut().enumerate().rev() {
+        // Below ten.
+        *digit = b'0' + (number % 10) as u8;
+        (number, begin) = (number / 10, at);
+        if number == 0 {
+            break;
+        }
+    }
+    HeaderValue::from_bytes(&text[begin..]).unwrap_or_else(|_| HeaderValue::from(0_u64))
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, text: String) {

@@ -94,8 +94,8 @@ where
                     return Poll::Ready(match result {
                         Ok(response) => {
                             let (mut head, body) = response.into_parts();
-                            let held = passage.answered(this.shared, &mut head);
-                            Ok(Response::from_parts(head, RateLimitBody::inner(body, held)))
+                            let lease = passage.answered(this.shared, &mut head);
+                            Ok(Response::from_parts(head, RateLimitBody::inner(body, lease)))
                         }
                         Err(error) => {
                             passage.failed(this.shared);

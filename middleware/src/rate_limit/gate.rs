@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderMap, Response, response};
-use larder_core::rate_limit::Decision;
+use larder_core::rate_limit::{Decision, Permit};
 use larder_core::{Error, RateLimiter, Runtime as _, Timestamp};
 
 use super::by::Key;
@@ -113,9 +113,9 @@ fn enter_by(
         response.extensions_mut().insert(decision);
         return Entry::Refused(response);
     }
-    let (taken, lease) = (decision.taken(), decision.lease());
-    let may_be_given_back = lease.is_some() || (shared.refund.is_some() && taken > 0);
-    let held = may_be_given_back.then(|| Held::new(limiter.clone(), key, taken, lease));
+    let may_be_given_back =
+        decision.lease().is_some() || (shared.refund.is_some() && decision.taken() > 0);
+    let held = may_be_given_back.then(|| Box::new(Held::new(limiter, key, &decision)));
     request.extensions.insert(decision.clone());
     Entry::Passes(Passage { decided: Some((decision, decided)), held })
 }
@@ -140,7 +140,8 @@ fn tell(shared: &Shared, told: &Told<'_>, headers: &mut HeaderMap) {
 /// A request that may pass.
 pub(super) struct Passage {
     decided: Option<(Decision, Timestamp)>,
-    held: Option<Held>,
+    // In a box, as few requests have one, and all are moved around.
+    held: Option<Box<Held>>,
 }
 
 impl Passage {
@@ -151,19 +152,19 @@ impl Passage {
 
     /// Tells the response what is left, and gives back what is too much; the lease, if there is
     /// one, is for the response's body.
-    pub(super) fn answered(self, shared: &Shared, head: &mut response::Parts) -> Option<Held> {
+    pub(super) fn answered(self, shared: &Shared, head: &mut response::Parts) -> Option<Permit> {
         if let (Some(refund), Some(held)) = (&shared.refund, &self.held) {
             held.refund(refund(head, held.taken()));
         }
         if let Some((decision, decided)) = self.decided {
             let now = shared.limiter.runtime().recent().max(decided);
             tell(shared, &Told { decision: &decision, decided, now }, &mut head.headers);
-            // That of a layer further inside stands, as its headers do.
-            if head.extensions.get::<Decision>().is_none() {
-                head.extensions.insert(decision);
+            if decision.is_degraded() || decision.is_shadowed() {
+                // That of a layer further inside stands, as its headers do.
+                head.extensions.get_or_insert_with(|| decision);
             }
         }
-        self.held.filter(Held::has_lease)
+        self.held?.into_lease()
     }
 
     /// The service ended with an error in place of a response.

@@ -1,8 +1,7 @@
 //! What a request has taken, for as long as it may have to be given back.
 
-use std::future::Future;
-
 use futures::FutureExt;
+use larder_core::rate_limit::{Decision, Permit};
 use larder_core::{RateLimitStore as _, RateLimiter, Runtime as _};
 
 /// A lease, which ends when this is dropped, and the cost, which may be given back before.
@@ -10,12 +9,14 @@ pub(super) struct Held {
     limiter: RateLimiter,
     key: String,
     taken: u64,
-    lease: Option<u64>,
+    permit: Option<Permit>,
 }
 
 impl Held {
-    pub(super) fn new(limiter: RateLimiter, key: String, taken: u64, lease: Option<u64>) -> Self {
-        Self { limiter, key, taken, lease }
+    pub(super) fn new(limiter: &RateLimiter, key: String, decision: &Decision) -> Self {
+        let has_lease = decision.lease().is_some();
+        let permit = has_lease.then(|| limiter.permit(&key, decision.clone()));
+        Self { limiter: limiter.clone(), key, taken: decision.taken(), permit }
     }
 
     /// How much was taken.
@@ -23,41 +24,27 @@ impl Held {
         self.taken
     }
 
-    /// Gives back so much of it. Nobody waits for that.
+    /// Gives back so much of it. Nobody waits for that; but where the counts are here it is done at
+    /// once, as whoever has got the response may ask again.
     pub(super) fn refund(&self, cost: u64) {
         let cost = cost.min(self.taken);
-        if cost > 0 {
-            let (limiter, key) = (self.limiter.clone(), self.key.clone());
-            self.start(async move {
-                // Counted and said by the limiter; what was taken counts for a window longer.
-                let _ = limiter.refund(key, cost).await;
-            });
+        if cost == 0 {
+            return;
+        }
+        let (limiter, key) = (self.limiter.clone(), self.key.clone());
+        let in_process = limiter.store().capabilities().in_process;
+        let mut refund = async move {
+            // Counted and said by the limiter; what was taken counts until its window is over.
+            let _ = limiter.refund(key, cost).await;
+        }
+        .boxed();
+        if !in_process || (&mut refund).now_or_never().is_none() {
+            self.limiter.runtime().spawn(refund);
         }
     }
 
-    /// Whether there is anything to hold on to until the body has ended.
-    pub(super) fn has_lease(&self) -> bool {
-        self.lease.is_some()
-    }
-
-    /// At once where the counts are here: whoever has got the response may ask again.
-    fn start(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let in_process = self.limiter.store().capabilities().in_process;
-        let mut task = task.boxed();
-        if !in_process || (&mut task).now_or_never().is_none() {
-            self.limiter.runtime().spawn(task);
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            let (limiter, key) = (self.limiter.clone(), std::mem::take(&mut self.key));
-            self.start(async move {
-                // Counted and said by the limiter; the lease ends by itself.
-                let _ = limiter.release(key, lease).await;
-            });
-        }
+    /// The lease, for as long as the response's body lasts.
+    pub(super) fn into_lease(self) -> Option<Permit> {
+        self.permit
     }
 }

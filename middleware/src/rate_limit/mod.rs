@@ -55,9 +55,10 @@
 //! whoever waits as long will not be refused for the same reason, unless the quota was taken
 //! meanwhile.
 //!
-//! The [`Decision`] is among the extensions of the request, for the service, and of the response,
-//! for layers outside of this one: there it can be seen that one was made while the store had
-//! failed ([`Decision::is_degraded`]).
+//! The [`Decision`] is among the extensions of the request, for the service. Where it is out of the
+//! ordinary, it is among those of the response too, for layers outside of this one: where the request
+//! was refused, or [would have been](Decision::is_shadowed), or the store
+//! [had failed](Decision::is_degraded).
 //!
 //! # Several limits
 //!
@@ -97,7 +98,6 @@
 //!
 //! [`RateLimiter`]: larder_core::RateLimiter
 //! [`Decision`]: larder_core::rate_limit::Decision
-//! [`Decision::is_degraded`]: larder_core::rate_limit::Decision::is_degraded
 //! [`FailurePolicy::Deny`]: larder_core::rate_limit::FailurePolicy::Deny
 
 mod body;

@@ -130,20 +130,23 @@ fn quotas_that_cannot_be_are_a_fault_of_the_server() {
 }
 
 #[test]
-fn the_decision_is_at_hand_outside_and_inside() {
+fn the_decision_is_at_hand_inside_and_outside_where_it_is_out_of_the_ordinary() {
     let runtime = VirtualRuntime::seeded(0);
-    let limiter = RateLimiter::builder(MemoryRateLimits::builder().on(runtime.clone()))
-        .quota(Quota::per_minute(1))
-        .quota(Quota::concurrent(9, hours(1)))
-        .shadow(true);
-    World::on(&runtime, limiter, |layer| layer).run(async |world| {
-        for shadowed in [false, true] {
-            let response = world.service.clone().oneshot(request(&[("who", "a")])).await.unwrap();
-            let decision = response.extensions().get::<Decision>().unwrap();
-            assert_eq!(decision.is_shadowed(), shadowed);
-            assert_eq!(response.headers()["x-left-inside"], "Some(0)");
-            let expected = if shadowed { Reason::OverQuota } else { Reason::WithinQuotas };
-            assert_eq!(decision.reason(), expected);
-        }
-    });
+    for shadow in [true, false] {
+        let limiter = RateLimiter::builder(MemoryRateLimits::builder().on(runtime.clone()))
+            .quota(Quota::per_minute(1))
+            .quota(Quota::concurrent(9, hours(1)))
+            .shadow(shadow);
+        World::on(&runtime, limiter, |layer| layer).run(async |world| {
+            let ask = || world.service.clone().oneshot(request(&[("who", "a")]));
+            let first = ask().await.unwrap();
+            assert_eq!(first.headers()["x-left-inside"], "Some(0)");
+            assert_eq!(first.extensions().get::<Decision>(), None);
+            let second = ask().await.unwrap();
+            let decision = second.extensions().get::<Decision>().unwrap();
+            assert_eq!((decision.is_shadowed(), decision.is_allowed()), (shadow, shadow));
+            assert_eq!(decision.reason(), Reason::OverQuota);
+            assert_eq!(second.headers().contains_key("x-left-inside"), shadow);
+        });
+    }
 }

@@ -59,8 +59,27 @@ impl RateLimiter {
         if !decision.is_allowed() {
             return Ok(Err(decision));
         }
+        Ok(Ok(self.permit(key, decision)))
+    }
+
+    /// Holds what a decision on `key` gave, until the [`Permit`] is dropped: for a check with a cost,
+    /// or by [`check_now`](Self::check_now).
+    ///
+    /// ```
+    /// # use larder_core::{MemoryRateLimits, Quota, RateLimiter, minutes};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let exports = RateLimiter::builder(MemoryRateLimits::new())
+    /// #     .quota(Quota::concurrent(3, minutes(5)))
+    /// #     .build()?;
+    /// let decision = exports.check_cost("user:42", 2).await?;
+    /// let permit = exports.permit("user:42", decision);
+    /// drop(permit);
+    /// assert_eq!(exports.peek("user:42").await?.remaining(), Some(3));
+    /// # Ok(()) }
+    /// ```
+    pub fn permit(&self, key: impl Into<String>, decision: Decision) -> Permit {
         let lease = decision.lease();
-        Ok(Ok(Permit { limiter: self.clone(), key: key.into(), decision, lease }))
+        Permit { limiter: self.clone(), key: key.into(), decision, lease }
     }
 }
 
