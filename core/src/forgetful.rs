@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
 
+use compact_str::CompactString;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::sync::{Apart, lock};
@@ -38,7 +39,8 @@ struct Shard<V> {
 type Place = (Timestamp, u64);
 
 struct Entry<V> {
-    key: Box<str>,
+    /// Short ones stand in the table itself: no way to them that has to be waited for.
+    key: CompactString,
     hash: u64,
     value: V,
     queued: Place,
@@ -88,13 +90,13 @@ impl<V: Forget> Forgetful<V> {
         let hash = self.hasher.hash_one(key);
         let mut shard = lock(self.shard(hash));
         let shard = &mut *shard;
-        let Some(entry) = shard.entries.find_mut(hash, |entry| &*entry.key == key) else {
+        let Some(entry) = shard.entries.find_mut(hash, |entry| entry.key == key) else {
             let mut value = V::default();
             let result = change(&mut value);
             if now < value.forgotten_at() {
                 let evicted = shard.make_room(now);
                 self.evicted.fetch_add(evicted, Ordering::Relaxed);
-                shard.insert(Box::from(key), hash, value);
+                shard.insert(CompactString::from(key), hash, value);
             }
             return result;
         };
@@ -126,7 +128,7 @@ impl<V: Forget> Forgetful<V> {
 }
 
 impl<V: Forget> Shard<V> {
-    fn insert(&mut self, key: Box<str>, hash: u64, value: V) {
+    fn insert(&mut self, key: CompactString, hash: u64, value: V) {
         let place = (value.forgotten_at(), self.next_number);
         self.next_number += 1;
         self.queue.insert(place, hash);

@@ -144,12 +144,12 @@ impl RateLimiter {
     /// ```
     pub async fn check_cost(&self, key: impl AsRef<str>, cost: u64) -> Result<Decision, Error> {
         let key = key.as_ref();
-        let decision = match self.decide_now(key, cost, true)? {
-            Some(decision) => decision,
-            None => self.decide_there(key, cost, true).await?,
+        let result = match self.decide_now(key, cost, true) {
+            Some(result) => result,
+            None => self.decide_there(key, cost, true).await,
         };
-        self.shared.meter.decided(&decision);
-        Ok(decision)
+        self.count(&result);
+        result
     }
 
     /// What [`check_cost`](Self::check_cost) answers, where the store is in this process and needs
@@ -173,8 +173,7 @@ impl RateLimiter {
         if !self.store.capabilities().in_process {
             return None;
         }
-        let decision = self.decide_now(key.as_ref(), cost, true).transpose()?;
-        Some(decision.inspect(|decision| self.shared.meter.decided(decision)))
+        self.decide_now(key.as_ref(), cost, true).inspect(|result| self.count(result))
     }
 
     /// What [`check`](Self::check) would say now. Takes nothing, and is not counted.
@@ -193,8 +192,8 @@ impl RateLimiter {
     /// ```
     pub async fn peek(&self, key: impl AsRef<str>) -> Result<Decision, Error> {
         let key = key.as_ref();
-        match self.decide_now(key, 1, false)? {
-            Some(decision) => Ok(decision),
+        match self.decide_now(key, 1, false) {
+            Some(result) => result,
             None => self.decide_there(key, 1, false).await,
         }
     }
@@ -387,23 +386,35 @@ impl RateLimiter {
 
     /// Decides where that takes no waiting: by the lists, and by a store in this process. This
     /// allocates nothing, and leaves alone what other threads use at the same time.
-    fn decide_now(&self, key: &str, cost: u64, takes: bool) -> Result<Option<Decision>, Error> {
+    fn decide_now(&self, key: &str, cost: u64, takes: bool) -> Option<Result<Decision, Error>> {
         if let Some(decision) = self.shared.lists.decide(key) {
-            return Ok(Some(self.in_shadow(decision)));
+            return Some(Ok(self.in_shadow(decision)));
         }
         let capabilities = self.store.capabilities();
         if !capabilities.in_process {
-            return Ok(None);
+            return None;
         }
-        let quotas = self.quotas.of(key)?;
+        let quotas = match self.quotas.of(key) {
+            Ok(quotas) => quotas,
+            Err(error) => return Some(Err(error)),
+        };
         let mut buffer = KeyBuffer::default();
         let (max, store) = (capabilities.max_key_bytes, self.store.name());
-        let full = self.namespace.full_key_in(&mut buffer, key, max, store)?;
+        let full = match self.namespace.full_key_in(&mut buffer, key, max, store) {
+            Ok(full) => full,
+            Err(error) => return Some(Err(error.into())),
+        };
         let check = check_of(full, &quotas, cost, takes);
         if self.shared.is_shadow {
-            return Ok(self.store.check_now(&check).map(Decision::shadowed));
+            return self.store.check_now(&check).map(|decision| Ok(decision.shadowed()));
         }
-        Ok(self.store.check_now(&check))
+        self.store.check_now(&check).map(Ok)
+    }
+
+    fn count(&self, result: &Result<Decision, Error>) {
+        if let Ok(decision) = result {
+            self.shared.meter.decided(decision);
+        }
     }
 
     fn in_shadow(&self, decision: Decision) -> Decision {
