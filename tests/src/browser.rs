@@ -1,13 +1,15 @@
 //! The conformance suite on the memory store in a browser or under Node.js. Each case is a test, made
 //! where the case is listed.
 
-use larder_core::{MemoryRateLimits, MemoryStore};
+use larder_core::{MemoryRateLimits, MemorySessions, MemoryStore};
 
 use crate::conformance::{self, Backend, Case, CaseReport, Outcome};
 
 /// With the clock, the timers and the tasks of the platform.
 pub(crate) async fn on_the_event_loop(case: &str) {
-    let backend = Backend::of("memory", MemoryStore::new()).counting_in(MemoryRateLimits::new());
+    let backend = Backend::of("memory", MemoryStore::new())
+        .counting_in(MemoryRateLimits::new())
+        .keeping_in(MemorySessions::new());
     judge(conformance::run(&backend, find(case)).await);
 }
 
@@ -17,7 +19,11 @@ pub(crate) fn on_virtual_time(case: &str) {
         judge(conformance::run_on_virtual_time(find(case), 0..3, |runtime| {
             let store = MemoryStore::builder().capacity_bytes(16 << 20).on(runtime.clone());
             let limits = MemoryRateLimits::builder().on(runtime.clone());
-            Backend::of("memory", store).counting_in(limits).layout(layout.clone())
+            let sessions = MemorySessions::builder().on(runtime.clone());
+            Backend::of("memory", store)
+                .counting_in(limits)
+                .keeping_in(sessions)
+                .layout(layout.clone())
         }));
     }
 }

@@ -3,7 +3,9 @@
 
 use std::process::ExitCode;
 
-use larder_core::{MemoryRateLimits, MemoryStore, RateLimitStore, Store};
+use larder_core::{
+    MemoryRateLimits, MemorySessions, MemoryStore, RateLimitStore, SessionStore, Store,
+};
 use larder_tests::conformance::{self, Backend, Claims};
 use larder_tests::trials::{self, Trials};
 
@@ -14,18 +16,25 @@ fn main() -> ExitCode {
             let run = trials::on_virtual_time(0..5, move |runtime| {
                 let store = MemoryStore::builder().capacity_bytes(16 << 20).on(runtime.clone());
                 let limits = MemoryRateLimits::builder().on(runtime.clone());
-                Backend::of("memory", store).counting_in(limits).layout(layout.clone())
+                let sessions = MemorySessions::builder().on(runtime.clone());
+                Backend::of("memory", store)
+                    .counting_in(limits)
+                    .keeping_in(sessions)
+                    .layout(layout.clone())
             });
             trials.add(name, case, run);
         }
         let run = trials::on_tokio(|| {
-            Backend::of("memory", MemoryStore::new()).counting_in(MemoryRateLimits::new())
+            Backend::of("memory", MemoryStore::new())
+                .counting_in(MemoryRateLimits::new())
+                .keeping_in(MemorySessions::new())
         });
         trials.add("threads", case, run);
     }
     trials.record("threads", "memory", || {
         let claims = Claims::from(MemoryStore::new().capabilities());
-        Ok(claims.counting(MemoryRateLimits::new().capabilities()))
+        let claims = claims.counting(MemoryRateLimits::new().capabilities());
+        Ok(claims.keeping(MemorySessions::new().capabilities()))
     });
     trials.run()
 }

@@ -47,7 +47,7 @@ pub struct Session {
 }
 
 pub(super) struct State {
-    /// What the client presented; `None` once it is known to be dead.
+    /// What the client presented, or was given; `None` where it is not that of `stored`.
     pub(super) presented: Option<SessionId>,
     pub(super) stored: Stored,
     pub(super) changes: Changes,
@@ -303,17 +303,7 @@ impl Session {
     /// ```
     pub async fn end(&self) -> Result<bool, Error> {
         let mut state = self.state.lock().await;
-        let key = match (&state.stored, &state.presented) {
-            (Stored::Known { key, .. }, _) => Some(key.clone()),
-            (Stored::Unknown, Some(id)) => Some(self.sessions.key(id)?),
-            _ => None,
-        };
-        let was_there = match &key {
-            Some(key) => self.sessions.store.remove(key).await?,
-            None => false,
-        };
-        state.has_ended();
-        Ok(was_there)
+        self.end_this(&mut state).await
     }
 
     /// Ends the other sessions of who is signed in here: signs out everywhere else. How many there
@@ -357,17 +347,27 @@ impl Session {
     /// ```
     pub async fn end_all(&self) -> Result<u64, Error> {
         let mut state = self.loaded().await?;
-        let Stored::Known { key, found } = &state.stored else {
-            state.has_ended();
-            return Ok(0);
+        let stored = state.stored.found().map(|found| &*found.session);
+        let others = match state.changes.user(stored) {
+            Some(user) => self.sessions.store.remove_of_user(user, None).await?,
+            None => 0,
         };
-        let store = &self.sessions.store;
-        let mut ended = u64::from(store.remove(key).await?);
-        if let Some(user) = state.changes.user(Some(&found.session)) {
-            ended += store.remove_of_user(user, None).await?;
-        }
+        Ok(others + u64::from(self.end_this(&mut state).await?))
+    }
+
+    async fn end_this(&self, state: &mut State) -> Result<bool, Error> {
+        let key = match (&state.stored, &state.presented) {
+            (Stored::Known { key, .. }, _) => Some(key.clone()),
+            // It may be dead because the session moved a moment ago.
+            (Stored::Unknown | Stored::Nothing, Some(id)) => Some(self.sessions.key(id)?),
+            (Stored::Unknown | Stored::Nothing, None) => None,
+        };
+        let was_there = match &key {
+            Some(key) => self.sessions.store.remove(key).await?,
+            None => false,
+        };
         state.has_ended();
-        Ok(ended)
+        Ok(was_there)
     }
 
     async fn set<T: Serialize + ?Sized + Sync>(&self, key: String, value: &T) -> Result<(), Error> {
@@ -394,7 +394,7 @@ impl Session {
         let key = self.sessions.key(id)?;
         match self.load_from(&key).await? {
             Some(found) => state.take_up(key, found),
-            None => (state.stored, state.presented) = (Stored::Nothing, None),
+            None => state.stored = Stored::Nothing,
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use event_listener::Event;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use larder_core::{
-    Cache, CacheBuilder, Glob, Layout, RateLimitStore, Runtime, Store, StoreError, millis, seconds,
+    Cache, CacheBuilder, Glob, Layout, RateLimitStore, Runtime, SessionStore, Store, StoreError,
+    millis, seconds,
 };
 
 use super::Failure;
@@ -23,6 +24,7 @@ pub struct Backend {
     name: String,
     open: Arc<Open<dyn Store>>,
     open_limits: Option<Arc<Open<dyn RateLimitStore>>>,
+    open_sessions: Option<Arc<Open<dyn SessionStore>>>,
     layout: Layout,
     run: String,
     seed: u64,
@@ -42,6 +44,7 @@ impl Backend {
             name: name.into(),
             open: Arc::new(open),
             open_limits: None,
+            open_sessions: None,
             layout: Layout::default(),
             run: "conformance".into(),
             seed: 0,
@@ -72,6 +75,26 @@ impl Backend {
     pub fn counting_in(self, limits: impl RateLimitStore) -> Self {
         let limits: Arc<dyn RateLimitStore> = Arc::new(limits);
         self.counting(move || Box::pin(std::future::ready(Ok(Arc::clone(&limits)))))
+    }
+
+    /// It keeps sessions too. Every handle that `open` gives sees the same sessions.
+    #[must_use]
+    pub fn keeping(
+        mut self,
+        open: impl Fn() -> BoxFuture<'static, Result<Arc<dyn SessionStore>, StoreError>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.open_sessions = Some(Arc::new(open));
+        self
+    }
+
+    /// It keeps sessions too, in this process: all handles are the same store.
+    #[must_use]
+    pub fn keeping_in(self, sessions: impl SessionStore) -> Self {
+        let sessions: Arc<dyn SessionStore> = Arc::new(sessions);
+        self.keeping(move || Box::pin(std::future::ready(Ok(Arc::clone(&sessions)))))
     }
 
     /// The layout of the caches. Framed JSON by default.
@@ -108,6 +131,7 @@ pub struct Bench {
     backend: Backend,
     store: Arc<dyn Store>,
     limits: Option<Arc<dyn RateLimitStore>>,
+    sessions: Option<Arc<dyn SessionStore>>,
     prefix: String,
 }
 
@@ -118,8 +142,12 @@ impl Bench {
             Some(open) => Some(open().await?),
             None => None,
         };
+        let sessions = match &backend.open_sessions {
+            Some(open) => Some(open().await?),
+            None => None,
+        };
         let prefix = format!("{}:{case}", backend.run);
-        Ok(Self { backend: backend.clone(), store, limits, prefix })
+        Ok(Self { backend: backend.clone(), store, limits, sessions, prefix })
     }
 
     /// The store.
@@ -152,6 +180,24 @@ impl Bench {
         match &self.backend.open_limits {
             Some(open) => Ok(open().await?),
             None => Err(Failure::new("the backend counts no rate limits")),
+        }
+    }
+
+    /// The store of sessions, where the backend has one.
+    #[must_use]
+    pub fn sessions(&self) -> Option<&Arc<dyn SessionStore>> {
+        self.sessions.as_ref()
+    }
+
+    /// Another handle on the same sessions.
+    ///
+    /// # Errors
+    ///
+    /// Where the backend has none, or cannot open another.
+    pub async fn another_handle_on_sessions(&self) -> Result<Arc<dyn SessionStore>, Failure> {
+        match &self.backend.open_sessions {
+            Some(open) => Ok(open().await?),
+            None => Err(Failure::new("the backend keeps no sessions")),
         }
     }
 

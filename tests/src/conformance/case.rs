@@ -45,6 +45,10 @@ pub enum Need {
     RateLimits,
     /// Every check sees every check before it.
     ExactCounts,
+    /// The backend keeps sessions.
+    Sessions,
+    /// Every call on a session sees all that was acknowledged before it.
+    StrongSessions,
 }
 
 impl Need {
@@ -78,6 +82,15 @@ impl Need {
                     .into(),
             ),
             Self::RateLimits if bench.limits().is_none() => Some("it counts no rate limits".into()),
+            Self::Sessions if bench.sessions().is_none() => Some("it keeps no sessions".into()),
+            Self::StrongSessions => match bench.sessions().map(|store| store.capabilities()) {
+                Some(claimed) if claimed.is_strong() => None,
+                Some(claimed) => Some(format!(
+                    "a change of a session is seen elsewhere within {:?}",
+                    claimed.visible_within
+                )),
+                None => Self::Sessions.unmet(bench),
+            },
             Self::ExactCounts => {
                 match bench.limits().map(|limits| limits.capabilities().counting) {
                     Some(Counting::Exact) => None,

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use larder_core::rate_limit::{Counting, RateLimitCapabilities};
+use larder_core::session::SessionCapabilities;
 use larder_core::{Capabilities, Consistency};
 use serde::{Deserialize, Serialize};
 
-/// A store's [`Capabilities`], and how rate limits are counted beside it.
+/// A store's [`Capabilities`], and how rate limits are counted and sessions kept beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// How long a write may stay unseen elsewhere; `None` where every read sees it at once.
@@ -23,6 +24,8 @@ pub struct Claims {
     pub in_process: bool,
     /// How rate limits are counted; `None` where they are not.
     pub counting: Option<CountingClaim>,
+    /// After how long a change of a session is seen everywhere; `None` where there are none.
+    pub sessions: Option<Duration>,
 }
 
 /// What a check of a rate limit sees of those before it.
@@ -45,6 +48,13 @@ impl Claims {
         });
         self
     }
+
+    /// And it keeps sessions.
+    #[must_use]
+    pub fn keeping(mut self, claimed: &SessionCapabilities) -> Self {
+        self.sessions = Some(claimed.visible_within);
+        self
+    }
 }
 
 impl From<&Capabilities> for Claims {
@@ -61,6 +71,7 @@ impl From<&Capabilities> for Claims {
             max_batch_keys: capabilities.max_batch_keys,
             in_process: capabilities.in_process,
             counting: None,
+            sessions: None,
         }
     }
 }

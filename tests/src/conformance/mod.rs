@@ -6,7 +6,8 @@
 //!
 //! [`store_cases`] hold a [`Store`](larder_core::Store) against what the trait promises,
 //! [`cache_cases`] hold a [`Cache`](larder_core::Cache) over that store against its semantics, and
-//! [`limit_cases`] a [`RateLimitStore`](larder_core::RateLimitStore) against what its trait promises.
+//! [`limit_cases`] a [`RateLimitStore`](larder_core::RateLimitStore) against what its trait promises,
+//! [`session_cases`] a [`SessionStore`](larder_core::SessionStore) against what its own does.
 //! Where a store's [`Capabilities`](larder_core::Capabilities) do not claim what a case needs, the
 //! case is reported as not claimed, with the reason; there is no other way to be excused from one.
 //!
@@ -27,6 +28,7 @@ mod claims;
 mod limits;
 mod page;
 mod report;
+mod sessions;
 mod store;
 
 use futures::future::{Either, select};
@@ -54,6 +56,11 @@ pub fn limit_cases() -> impl Iterator<Item = &'static Case> {
     limits::CASES.iter().copied().flatten()
 }
 
+/// What the trait `SessionStore` promises.
+pub fn session_cases() -> impl Iterator<Item = &'static Case> {
+    sessions::CASES.iter().copied().flatten()
+}
+
 /// Every layout of a cache, with a name for it.
 #[must_use]
 pub fn layouts() -> [(&'static str, Layout); 3] {
@@ -66,7 +73,7 @@ pub fn layouts() -> [(&'static str, Layout); 3] {
 
 /// Every case.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    store_cases().chain(cache_cases()).chain(limit_cases())
+    store_cases().chain(cache_cases()).chain(limit_cases()).chain(session_cases())
 }
 
 /// Runs `case` on `backend`.

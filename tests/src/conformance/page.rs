@@ -7,7 +7,7 @@ use super::{Claims, CountingClaim, Record, Report, markdown};
 /// What a row says of a backend by its claims.
 type Row = (&'static str, fn(&Claims) -> String);
 
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 8] = [
     ("a write is seen", |claims| match claims.unseen_for {
         None => "by every read after it".into(),
         Some(within) => format!("elsewhere as a rule within {}", duration(within)),
@@ -32,6 +32,11 @@ const ROWS: [Row; 7] = [
         Some(CountingClaim::Approximate(within)) => {
             format!("by each isolate, elsewhere as a rule within {}", duration(within))
         }
+    }),
+    ("a log-out holds", |claims| match claims.sessions {
+        None => "there are no sessions".into(),
+        Some(Duration::ZERO) => "at once".into(),
+        Some(within) => format!("elsewhere within {}", duration(within)),
     }),
 ];
 
