@@ -115,6 +115,7 @@ fn forwarded_is_counted_from_the_right() {
         (&["for=198.51.100.1;host=\"", "for=203.0.113.9"], 1, Some("203.0.113.9")),
         (&["for=\"198.51.100.1, for=1.1.1.1\", for=203.0.113.9"], 1, Some("203.0.113.9")),
         (&["host=\"a\\\"b, c\";for=203.0.113.9, for=192.0.2.1"], 2, Some("203.0.113.9")),
+        (&["host=\"a, \\\"b\";for=203.0.113.9, for=192.0.2.1"], 2, Some("203.0.113.9")),
         // Identifiers that are no addresses.
         (&["for=unknown"], 1, None),
         (&["for=_hidden"], 1, None),
