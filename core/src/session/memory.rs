@@ -193,10 +193,16 @@ impl Inner {
         self.users.change(user, now, |keys| keys.0.keys().cloned().collect())
     }
 
-    /// Ends the session if it is `one_of_them`, wherever it has moved.
-    fn end(&self, now: Timestamp, key: &str, one_of_them: impl Fn(&SessionRecord) -> bool) -> bool {
+    /// Ends the session if it is `one_of_them`, wherever it has moved but under `except`.
+    fn end(
+        &self,
+        now: Timestamp,
+        key: &str,
+        except: Option<&str>,
+        one_of_them: impl Fn(&SessionRecord) -> bool,
+    ) -> bool {
         let mut key = key.to_owned();
-        loop {
+        while except != Some(&key) {
             let ended = self.slots.change(&key, now, |slot| match slot.live(now) {
                 Some((session, _)) if one_of_them(session) => {
                     slot.bury(now, None);
@@ -211,6 +217,7 @@ impl Inner {
                 Err(_) => return false,
             }
         }
+        false
     }
 
     /// Does `change` where the session still has the version `expected`.
@@ -329,7 +336,7 @@ impl SessionStore for MemorySessions {
 
     async fn remove(&self, key: &str) -> Result<bool, StoreError> {
         let now = self.inner.runtime.now();
-        Ok(self.inner.end(now, key, |_| true))
+        Ok(self.inner.end(now, key, None, |_| true))
     }
 
     async fn of_user(&self, user: &str) -> Result<Vec<UserSession>, StoreError> {
@@ -352,11 +359,8 @@ impl SessionStore for MemorySessions {
         let now = self.inner.runtime.now();
         let mut removed = 0;
         for key in self.inner.keys_of(now, user) {
-            if except == Some(key.as_str()) {
-                continue;
-            }
             let is_theirs = |session: &SessionRecord| session.user.as_deref() == Some(user);
-            removed += u64::from(self.inner.end(now, &key, is_theirs));
+            removed += u64::from(self.inner.end(now, &key, except, is_theirs));
         }
         Ok(removed)
     }

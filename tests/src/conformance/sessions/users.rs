@@ -12,6 +12,7 @@ cases!("sessions::users", "13":
     a_list_holds_nothing_of_others [Need::StrongSessions],
     all_but_one_end [Need::StrongSessions],
     a_renewed_session_stays_its_users [Need::StrongSessions],
+    the_one_that_stays_does_not_end_by_its_old_key [Need::StrongSessions],
     what_is_ended_by_one_handle_is_gone_for_another [Need::StrongSessions],
 );
 
@@ -88,6 +89,17 @@ async fn a_renewed_session_stays_its_users(bench: Bench) -> CaseResult {
     ensure_eq!(list[0].key, it.key("new"), "which one");
     ensure_eq!(it.store.remove_of_user(&user, None).await?, 1, "how many ended");
     ensure_eq!(it.number_at(&it.key("new")).await?, None, "what is left of it");
+    Ok(())
+}
+
+async fn the_one_that_stays_does_not_end_by_its_old_key(bench: Bench) -> CaseResult {
+    let it = Subject::new(bench)?;
+    let (user, new) = (it.key("zoë"), it.key("new"));
+    let version = it.create(&it.key("old"), &it.of_user(&user, 1)).await?;
+    it.create(&it.key("other"), &it.of_user(&user, 2)).await?;
+    done(it.store.renew(&it.key("old"), &version, &new, &it.of_user(&user, 3)).await?)?;
+    ensure_eq!(it.store.remove_of_user(&user, Some(&new)).await?, 1, "how many ended");
+    ensure_eq!(it.number_at(&new).await?, Some(3), "the one that was to stay");
     Ok(())
 }
 
