@@ -9,7 +9,9 @@
 //! - [`RateLimiter`]: how much of something a key may have, by one or several [`Quota`]s;
 //!   [`MemoryRateLimits`] counts in this process, `redis::RedisRateLimits` (feature `redis`) in Redis.
 //!   `http::RateLimit` (feature `http`) is a tower layer that asks one about each request.
-//! - [`Store`], [`RateLimitStore`], [`Runtime`]: what a backend, or another platform, has to implement.
+//! - [`Sessions`]: what a visitor's requests share, and who is signed in; [`MemorySessions`] keeps
+//!   them in this process, `redis::RedisSessions` (feature `redis`) in Redis.
+//! - [`Store`], [`RateLimitStore`], [`SessionStore`], [`Runtime`]: what a backend, or another platform, has to implement.
 //!
 //! | feature | brings |
 //! | --- | --- |

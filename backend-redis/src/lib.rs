@@ -6,6 +6,7 @@
 //!   is down.
 //! - [`RedisRateLimits`], the [`RateLimitStore`](larder_core::RateLimitStore) on the same connection;
 //!   [`RateLimitLayout`], what it shares with services of other makes.
+//! - [`RedisSessions`], the [`SessionStore`](larder_core::SessionStore) on the same connection.
 //! - [`RedisStoreBuilder`], its settings and their defaults.
 //! - [`ConnectionEvent`], what happens to the connection; [`BreakerState`], whether calls go
 //!   through.
@@ -70,6 +71,8 @@ mod meter;
 mod outstanding;
 mod rate_limits;
 mod scan;
+mod script;
+mod sessions;
 mod store;
 #[cfg(feature = "tls")]
 mod tls;
@@ -80,4 +83,5 @@ pub use builder::RedisStoreBuilder;
 pub use events::ConnectionEvent;
 pub use gate::BreakerState;
 pub use rate_limits::{RateLimitLayout, RedisRateLimits};
+pub use sessions::RedisSessions;
 pub use store::RedisStore;

@@ -5,27 +5,15 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 
 use crate::client::Request;
 
-/// How long a key outlives what stands under it, in milliseconds: Redis counts an expiry from the
-/// moment at which it took up the command, which is a little before the script asks for the time.
-const SPARE: u32 = 100;
-
-/// The microsecond it is, by the server's clock.
-const CLOCK: &str = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n";
-
 #[derive(Debug)]
-pub(super) struct Script {
+pub(crate) struct Script {
     text: String,
     script: redis::Script,
 }
 
 impl Script {
-    pub(super) fn new(body: &str) -> Self {
-        Self::on(CLOCK, SPARE, body)
-    }
-
-    /// Under another clock.
-    pub(super) fn on(clock: &str, spare: u32, body: &str) -> Self {
-        let text = format!("{clock}local spare = {spare}\n{body}");
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
         let script = redis::Script::new(&text);
         Self { text, script }
     }
@@ -34,15 +22,35 @@ impl Script {
 /// One run of a script.
 ///
 /// Redis runs it whole or not at all, but not the same when it runs twice.
-pub(super) struct Run<'a> {
-    pub(super) script: &'a Script,
-    pub(super) keys: &'a [&'a str],
-    pub(super) arguments: &'a [&'a [u8]],
+pub(crate) struct Run<'a> {
+    pub(crate) script: &'a Script,
+    pub(crate) keys: &'a [&'a str],
+    pub(crate) arguments: &'a [&'a [u8]],
     /// Whether it comes to the same when it is run twice.
-    pub(super) repeatable: bool,
+    pub(crate) repeatable: bool,
 }
 
 impl Run<'_> {
+    /// The command to try first.
+    pub(crate) fn by_hash(&self) -> Cmd {
+        self.command("EVALSHA", self.script.script.get_hash())
+    }
+
+    /// What Redis answered to [`by_hash`](Self::by_hash), or to the text where that asked for it.
+    pub(crate) async fn answer(
+        &self,
+        connection: &mut MultiplexedConnection,
+        first: Result<Value, RedisError>,
+    ) -> Result<Value, RedisError> {
+        match first.and_then(Value::extract_error) {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                let by_text = self.command("EVAL", &self.script.text);
+                connection.send_packed_command(&by_text).await?.extract_error()
+            }
+            answer => answer,
+        }
+    }
+
     fn command(&self, name: &str, script: &str) -> Cmd {
         let bytes = self.keys.iter().map(|it| it.len()).sum::<usize>()
             + self.arguments.iter().map(|it| it.len()).sum::<usize>();
@@ -61,13 +69,7 @@ impl Request for Run<'_> {
     }
 
     async fn send(&self, connection: &mut MultiplexedConnection) -> Result<Value, RedisError> {
-        let by_hash = self.command("EVALSHA", self.script.script.get_hash());
-        match connection.send_packed_command(&by_hash).await.and_then(Value::extract_error) {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let by_text = self.command("EVAL", &self.script.text);
-                connection.send_packed_command(&by_text).await?.extract_error()
-            }
-            answer => answer,
-        }
+        let first = connection.send_packed_command(&self.by_hash()).await;
+        self.answer(connection, first).await
     }
 }

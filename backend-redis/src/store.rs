@@ -26,6 +26,7 @@ use crate::link::Link;
 use crate::meter::Meter;
 use crate::outstanding::{Entered, Outstanding};
 use crate::rate_limits::RedisRateLimits;
+use crate::sessions::RedisSessions;
 use crate::{scan, ttl};
 
 /// A [`Store`] on Redis 6 or newer, or Valkey, over one multiplexed connection.
@@ -187,6 +188,42 @@ impl RedisStore {
     #[must_use]
     pub fn rate_limits(&self) -> RedisRateLimits {
         RedisRateLimits::on(self.clone())
+    }
+
+    /// Sessions on this store's connection, behind its circuit breaker and with its time-outs.
+    ///
+    /// ```
+    /// use larder_core::Sessions;
+    /// use larder_redis::RedisStore;
+    ///
+    /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = RedisStore::lazy("redis://127.0.0.1/")?;
+    /// let sessions = Sessions::builder(store.sessions()).build()?;
+    /// # Ok(()) }
+    /// # run().unwrap();
+    /// ```
+    #[must_use]
+    pub fn sessions(&self) -> RedisSessions {
+        RedisSessions::on(self.clone())
+    }
+
+    /// Closes something that was made of this store and has calls of its own; the connection, too,
+    /// where that is its own.
+    pub(crate) async fn close_beside(
+        &self,
+        calls: &Outstanding,
+        owns_connection: bool,
+    ) -> Result<(), StoreError> {
+        let patience = self.0.config.command_timeout;
+        let left = calls.close(patience).await;
+        if owns_connection {
+            self.close().await?;
+        }
+        if left == 0 {
+            return Ok(());
+        }
+        let detail = format!("{left} calls did not end within {patience:?}");
+        Err(StoreError::new(StoreErrorKind::Timeout, STORE, "close", detail))
     }
 
     pub(crate) fn inner(&self) -> &Inner {

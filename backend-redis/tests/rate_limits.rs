@@ -14,7 +14,7 @@ use larder_redis::{RateLimitLayout, RedisRateLimits, RedisStore};
 use larder_tests::eventually;
 use larder_tests::redis_server::RedisServer;
 
-use support::{Answer, FakeServer, handshake};
+use support::{Answer, FakeServer, cluster, handshake};
 use tokio::task::JoinSet;
 
 const WHOLE_NUMBERS: [(RateLimitLayout, &str); 2] =
@@ -110,24 +110,6 @@ async fn what_is_no_state_counts_nothing_and_is_written_over() {
         server.command(&["SET", "{limit:a}", "nothing"]);
         assert_eq!(take(&limits, &quota, 1).await.remaining(), Some(2), "{quota:?}, a list");
     }
-}
-
-/// A Cluster of one node, which refuses keys of different slots as every other.
-async fn cluster() -> RedisServer {
-    let file = format!("larder-test-{:016x}.conf", fastrand::u64(..));
-    let arguments = ["--cluster-enabled", "yes", "--cluster-config-file", &file];
-    let server = RedisServer::builder().arguments(arguments).start();
-    // It is read at the start only, and a test never starts it again.
-    std::fs::remove_file(std::env::temp_dir().join(file)).unwrap();
-    let slots: Vec<String> = (0..16_384).map(|slot| slot.to_string()).collect();
-    let mut add = vec!["CLUSTER", "ADDSLOTS"];
-    add.extend(slots.iter().map(String::as_str));
-    assert_eq!(server.command(&add), "+OK");
-    eventually("the cluster is complete", async || {
-        server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
-    })
-    .await;
-    server
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use larder_core::{Layout, RateLimitStore, Store, StoreError, seconds};
+use larder_core::{Layout, RateLimitStore, SessionStore, Store, StoreError, seconds};
 use larder_redis::RedisStore;
 use larder_tests::conformance::{self, Backend, Claims};
 use larder_tests::redis_server::RedisServer;
@@ -17,9 +17,10 @@ fn main() -> ExitCode {
         for (name, layout) in [("json", Layout::default()), ("plain", Layout::Plain)] {
             let url = url.clone();
             let run = trials::on_tokio(move || {
-                let counts = url.clone();
+                let (counts, sessions) = (url.clone(), url.clone());
                 Backend::new("redis", move || Box::pin(open(url.clone())))
                     .counting(move || Box::pin(open_limits(counts.clone())))
+                    .keeping(move || Box::pin(open_sessions(sessions.clone())))
                     .layout(layout)
                     .run_name(name)
             });
@@ -28,7 +29,9 @@ fn main() -> ExitCode {
     }
     trials.record("json", "redis", move || {
         let store = RedisStore::lazy(&url)?;
-        Ok(Claims::from(store.capabilities()).counting(store.rate_limits().capabilities()))
+        let claims = Claims::from(store.capabilities());
+        let claims = claims.counting(store.rate_limits().capabilities());
+        Ok(claims.keeping(store.sessions().capabilities()))
     });
     let code = trials.run();
     drop(server);
@@ -46,4 +49,8 @@ async fn open(url: String) -> Result<Arc<dyn Store>, StoreError> {
 
 async fn open_limits(url: String) -> Result<Arc<dyn RateLimitStore>, StoreError> {
     Ok(Arc::new(connect(url).await?.rate_limits()))
+}
+
+async fn open_sessions(url: String) -> Result<Arc<dyn SessionStore>, StoreError> {
+    Ok(Arc::new(connect(url).await?.sessions()))
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::decide::said;
 use super::gathered::{CHECK, Question};
 use super::packed::{Ask, Found, MOST};
-use super::script::Script;
+use super::script::timed_by;
 use super::{RedisRateLimits, Scripts};
 use crate::gather::Gathers;
 use crate::store::RedisStore;
@@ -35,7 +35,7 @@ impl World {
         let client = redis::Client::open(url).unwrap();
         let connection = client.get_multiplexed_async_connection().await.unwrap();
         let clock = format!("local now = tonumber(redis.call('GET', '{CLOCK}'))\n");
-        let scripts = Scripts::new(|body| Script::on(&clock, SPARE, body));
+        let scripts = Scripts::new(|body| timed_by(&clock, SPARE, body));
         let limits = RedisRateLimits::new(store.unwrap(), true, scripts);
         Self { limits, connection }
     }

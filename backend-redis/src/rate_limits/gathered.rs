@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::layout::Keys;
 use super::packed::Found;
-use super::script::{Run, Script};
 use crate::client::Client;
 use crate::gather::Gathers;
+use crate::script::{Run, Script};
 
 pub(super) const CHECK: &str = "check";
 

@@ -28,11 +28,12 @@ use crate::client::Client;
 use crate::error::STORE;
 use crate::gather::Gather;
 use crate::outstanding::{Entered, Outstanding};
+use crate::script::Script;
 use crate::store::RedisStore;
 use gathered::{Checks, Question};
 use layout::Keys;
 use packed::{Ask, Found};
-use script::Script;
+use script::timed;
 
 /// A [`RateLimitStore`](larder_core::RateLimitStore) on Redis 6 or newer, or Valkey: exact, and by
 /// the server's clock.
@@ -134,7 +135,7 @@ impl RedisRateLimits {
     /// # Ok(()) }
     /// ```
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, StoreError> {
-        Ok(Self::new(RedisStore::connect(url).await?, true, Scripts::new(Script::new)))
+        Ok(Self::new(RedisStore::connect(url).await?, true, Scripts::new(timed)))
     }
 
     /// Limits on the Redis at `url`, with the same defaults, that connect when they are first used.
@@ -150,11 +151,11 @@ impl RedisRateLimits {
     /// # run().unwrap();
     /// ```
     pub fn lazy(url: impl AsRef<str>) -> Result<Self, StoreError> {
-        Ok(Self::new(RedisStore::lazy(url)?, true, Scripts::new(Script::new)))
+        Ok(Self::new(RedisStore::lazy(url)?, true, Scripts::new(timed)))
     }
 
     pub(crate) fn on(store: RedisStore) -> Self {
-        Self::new(store, false, Scripts::new(Script::new))
+        Self::new(store, false, Scripts::new(timed))
     }
 
     fn new(store: RedisStore, owns_store: bool, scripts: Scripts) -> Self {

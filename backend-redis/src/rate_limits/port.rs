@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use larder_core::rate_limit::{Check, Decision, RateLimitCapabilities, Rule};
-use larder_core::{Quota, RateLimitStore, Runtime, Store, StoreError, StoreErrorKind};
+use larder_core::{Quota, RateLimitStore, Runtime, Store, StoreError};
 use redis::Value;
 
 use super::RedisRateLimits;
@@ -13,10 +13,10 @@ use super::decide::said;
 use super::gathered::CHECK;
 use super::layout::RateLimitLayout;
 use super::packed::Ask;
-use super::script::Run;
 use crate::batch::on_keys;
 use crate::config::LONGEST;
 use crate::error::STORE;
+use crate::script::Run;
 
 #[async_trait]
 impl RateLimitStore for RedisRateLimits {
@@ -119,15 +119,6 @@ impl RateLimitStore for RedisRateLimits {
     /// Closes the connection with them, but where it is that of a store.
     async fn close(&self) -> Result<(), StoreError> {
         let shared = &*self.shared;
-        let patience = shared.store.inner().config.command_timeout;
-        let left = shared.calls.close(patience).await;
-        if shared.owns_store {
-            shared.store.close().await?;
-        }
-        if left == 0 {
-            return Ok(());
-        }
-        let detail = format!("{left} calls did not end within {patience:?}");
-        Err(StoreError::new(StoreErrorKind::Timeout, STORE, "close", detail))
+        shared.store.close_beside(&shared.calls, shared.owns_store).await
     }
 }

@@ -11,7 +11,7 @@ use super::RedisRateLimits;
 use super::decide::decide;
 use super::layout::{Keys, RateLimitLayout};
 use super::packed::{self, Ask};
-use super::script::Run;
+use crate::script::Run;
 
 impl RedisRateLimits {
     /// What was counted, and for how long yet.

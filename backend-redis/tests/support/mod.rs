@@ -1,4 +1,4 @@
-//! What the tests share: a network that fails on purpose, and events as they come.
+//! What the tests share: a network that fails on purpose, events as they come, and a Cluster.
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use larder_redis::{ConnectionEvent, RedisStoreBuilder};
+use larder_tests::eventually;
+use larder_tests::redis_server::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -160,4 +162,22 @@ fn word(event: &ConnectionEvent) -> String {
         ConnectionEvent::Reconnecting { attempt, .. } => format!("reconnecting {attempt}"),
         other => format!("{other:?}"),
     }
+}
+
+/// A Cluster of one node, which refuses keys of different slots as every other.
+pub async fn cluster() -> RedisServer {
+    let file = format!("larder-test-{:016x}.conf", fastrand::u64(..));
+    let arguments = ["--cluster-enabled", "yes", "--cluster-config-file", &file];
+    let server = RedisServer::builder().arguments(arguments).start();
+    // It is read at the start only, and a test never starts it again.
+    std::fs::remove_file(std::env::temp_dir().join(file)).unwrap();
+    let slots: Vec<String> = (0..16_384).map(|slot| slot.to_string()).collect();
+    let mut add = vec!["CLUSTER", "ADDSLOTS"];
+    add.extend(slots.iter().map(String::as_str));
+    assert_eq!(server.command(&add), "+OK");
+    eventually("the cluster is complete", async || {
+        server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+    })
+    .await;
+    server
 }
