@@ -177,6 +177,10 @@ impl<S: RateLimitStore> RateLimitStore for Prefilter<S> {
         })
     }
 
+    fn check_quotas(&self, quotas: &[Quota]) -> Result<(), StoreError> {
+        self.store.check_quotas(quotas)
+    }
+
     async fn check(&self, check: &Check<'_>) -> Result<Decision, StoreError> {
         match self.refusal(check).await {
             Some(refusal) => Ok(refusal),

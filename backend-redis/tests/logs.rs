@@ -6,7 +6,7 @@ mod support;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use larder_core::{Store, millis};
+use larder_core::{Quota, RateLimiter, Store, millis, seconds};
 use larder_redis::{RedisStore, RedisStoreBuilder};
 use larder_tests::eventually;
 use larder_tests::redis_server::RedisServer;
@@ -35,7 +35,11 @@ impl Log {
 
     /// The lines of that level that the crate itself has written.
     fn of(&self, level: &str) -> Vec<String> {
-        let own = |line: &&str| line.contains(&format!(" {level} larder_redis"));
+        self.by("larder_redis", level)
+    }
+
+    fn by(&self, by: &str, level: &str) -> Vec<String> {
+        let own = |line: &&str| line.contains(&format!(" {level} {by}"));
         self.text().lines().filter(own).map(String::from).collect()
     }
 }
@@ -99,6 +103,33 @@ async fn a_breaker_that_stays_open_is_told_of_once() {
     let opened = log.of("WARN");
     assert_eq!(opened.len(), 1, "{opened:?}");
     assert!(opened[0].contains("breaker") && opened[0].contains("opened"), "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_limit_that_does_not_hold_is_told_of_once_and_so_is_its_return() {
+    let (log, _guard) = Log::capture();
+    let redis = RedisServer::start();
+    redis.command(&["ACL", "SETUSER", "shop", "on", ">pw", "~*", "+@all", "-@scripting"]);
+    let builder = RedisStore::builder().url(redis.url().replace("//", "//shop:pw@"));
+    let store = builder.without_circuit_breaker().connect().await.unwrap();
+    let limiter = RateLimiter::builder(store.rate_limits()).quota(Quota::per_hour(9));
+    let limiter = limiter.timeout(seconds(10)).build().unwrap();
+    let degraded = async || limiter.check("a").await.unwrap().is_degraded();
+    let told = |level| log.by("larder_core::rate_limit", level);
+    for times in [1, 2] {
+        for _ in 0..3 {
+            assert!(degraded().await);
+        }
+        let warned = told("WARN");
+        assert_eq!(warned.len(), times, "{}", log.text());
+        assert!(warned[times - 1].contains("ACL SETUSER"), "{warned:?}");
+        redis.command(&["ACL", "SETUSER", "shop", "+@scripting"]);
+        assert!(!degraded().await && !degraded().await);
+        assert_eq!(told("INFO").len(), times, "{}", log.text());
+        assert!(told("INFO")[times - 1].contains("decisions=3"), "{}", log.text());
+        redis.command(&["ACL", "SETUSER", "shop", "-@scripting"]);
+    }
+    assert_eq!((told("WARN").len(), told("INFO").len()), (2, 2), "{}", log.text());
 }
 
 /// Connects and makes a call, or fails; then reads what was logged.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use larder_core::rate_limit::{Check, Decision, Reason};
 use larder_core::{
-    Quota, RateLimitStore, Store, StoreErrorKind, days, hours, millis, minutes, seconds,
+    Quota, RateLimitStore, RateLimiter, Store, StoreErrorKind, days, hours, millis, minutes,
+    seconds,
 };
 use larder_redis::{RateLimitLayout, RedisRateLimits, RedisStore};
 use larder_tests::eventually;
@@ -252,18 +253,29 @@ async fn what_redis_cannot_count_is_named() {
         let error = limits.check(&Check::new("a", &quotas)).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Config, "{error}");
         assert!(error.to_string().contains(said), "{error}");
+        assert_eq!(limits.check_quotas(&quotas).unwrap_err().kind(), StoreErrorKind::Config);
     }
+    limits.check_quotas(&[Quota::per_day(1), Quota::concurrent(1, days(1))]).unwrap();
+    let error = limits.clone().prefix("").check_quotas(&[Quota::per_day(1)]).unwrap_err();
+    assert!(error.to_string().contains("closing brace"), "{error}");
     let error = limits.prefix("").reset("a", &[]).await.unwrap_err();
     assert!(error.to_string().contains("closing brace"), "{error}");
     for (layout, _) in WHOLE_NUMBERS {
         let limits = RedisRateLimits::lazy("redis://127.0.0.1:1/").unwrap().layout(layout);
         let quota = Quota::per_day(1);
+        limits.check_quotas(std::slice::from_ref(&quota)).unwrap();
+        let error = limits.check_quotas(&[Quota::per_day(huge)]).unwrap_err();
+        assert!(error.to_string().contains("counts exactly below"), "{error}");
+        let limiter = RateLimiter::builder(limits.clone()).quota(quota.clone());
+        let limiter = limiter.build().unwrap();
         for quotas in [
             vec![quota.clone().gcra()],
             vec![quota.clone().sliding_window()],
             vec![Quota::concurrent(1, seconds(1))],
             vec![quota, Quota::per_second(1)],
         ] {
+            let error = limiter.with_quotas(quotas.clone()).unwrap_err();
+            assert!(error.to_string().contains("RateLimitLayout::Exact"), "{error}");
             for error in [
                 limits.check(&Check::new("a", &quotas)).await.unwrap_err(),
                 limits.refund("a", &quotas, 1).await.unwrap_err(),

@@ -52,8 +52,8 @@ use script::timed;
 /// [`RateLimitLayout`] tells the keys.
 ///
 /// Redis counts exactly below 2^52. A quota that allows more, or that takes more than a century to
-/// come back, is an error of [`StoreErrorKind::Config`]. Where Redis evicts keys
-/// (`maxmemory-policy allkeys-…`), it forgets counts before their time.
+/// come back, is an error of [`StoreErrorKind::Config`], which a limiter meets when it is built.
+/// Where Redis evicts keys (`maxmemory-policy allkeys-…`), it forgets counts before their time.
 ///
 /// # Gathered checks
 ///

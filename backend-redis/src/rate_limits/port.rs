@@ -12,7 +12,7 @@ use super::RedisRateLimits;
 use super::decide::said;
 use super::gathered::CHECK;
 use super::layout::RateLimitLayout;
-use super::packed::Ask;
+use super::packed::{self, Ask};
 use crate::batch::on_keys;
 use crate::config::LONGEST;
 use crate::error::STORE;
@@ -30,6 +30,17 @@ impl RateLimitStore for RedisRateLimits {
 
     fn runtime(&self) -> Arc<dyn Runtime> {
         self.shared.store.runtime()
+    }
+
+    fn check_quotas(&self, quotas: &[Quota]) -> Result<(), StoreError> {
+        const OPERATION: &str = "check_quotas";
+        if self.layout == RateLimitLayout::Exact {
+            return self.question(OPERATION, Ask::Peek, ("key", quotas), 0, 0).map(drop);
+        }
+        match self.layout.only(OPERATION, quotas)? {
+            Some(quota) => packed::whole_number(OPERATION, quota).map(drop),
+            None => Ok(()),
+        }
     }
 
     async fn check(&self, check: &Check<'_>) -> Result<Decision, StoreError> {

@@ -41,6 +41,16 @@ pub trait RateLimitStore: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether this store can count by `quotas`, without asking what it has; all that
+    /// [`check`](Self::check) would refuse of them for ever is an error of
+    /// [`StoreErrorKind::Config`](crate::StoreErrorKind::Config) or
+    /// [`StoreErrorKind::Unsupported`](crate::StoreErrorKind::Unsupported). A limiter asks when it
+    /// is built. By default every quota will do.
+    fn check_quotas(&self, quotas: &[Quota]) -> Result<(), StoreError> {
+        let _ = quotas;
+        Ok(())
+    }
+
     /// What [`check`](Self::check) answers, where that takes no waiting and cannot fail; `None`
     /// where it may, as everywhere but in a store in this process.
     fn check_now(&self, check: &Check<'_>) -> Option<Decision> {
@@ -97,6 +107,10 @@ impl<S: RateLimitStore + ?Sized> RateLimitStore for Arc<S> {
 
     fn bound_to(&self, runtime: &Arc<dyn Runtime>) -> Option<Arc<dyn RateLimitStore>> {
         (**self).bound_to(runtime)
+    }
+
+    fn check_quotas(&self, quotas: &[Quota]) -> Result<(), StoreError> {
+        (**self).check_quotas(quotas)
     }
 
     fn check_now(&self, check: &Check<'_>) -> Option<Decision> {

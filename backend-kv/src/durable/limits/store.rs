@@ -34,6 +34,10 @@ impl RateLimitStore for DurableRateLimits {
         Some(Arc::new(Self { shared: Arc::clone(&self.shared), runtime: Arc::clone(runtime) }))
     }
 
+    fn check_quotas(&self, quotas: &[Quota]) -> Result<(), StoreError> {
+        limits(&self.call("check_quotas"), quotas).map(drop)
+    }
+
     async fn check(&self, check: &Check<'_>) -> Result<Decision, StoreError> {
         let call = self.call(if check.takes { "check" } else { "peek" });
         let Check { key, cost, lease, takes, .. } = *check;

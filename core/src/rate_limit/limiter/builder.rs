@@ -179,7 +179,7 @@ impl RateLimiterBuilder {
     /// # Errors
     ///
     /// [`Error::Key`] for a namespace that breaks the rules for keys, [`Error::Config`] for a
-    /// setting that cannot work.
+    /// setting that cannot work, [`Error::Store`] for quotas that the store cannot count by.
     pub fn build(self) -> Result<RateLimiter, Error> {
         let config = |setting, problem: &str| Error::Config { setting, problem: problem.into() };
         let capabilities = self.store.capabilities();
@@ -193,6 +193,7 @@ impl RateLimiterBuilder {
             return Err(config("timeout", "it is zero; give it at least a millisecond"));
         }
         quotas::check(&self.quotas, "quota")?;
+        self.store.check_quotas(&self.quotas)?;
         let quotas = match (self.quotas_by, self.quotas) {
             (Some(_), quotas) if !quotas.is_empty() => {
                 return Err(config("quotas_by", "there are quotas for all keys too; choose one"));

@@ -7,7 +7,13 @@ use crate::time::Timestamp;
 
 /// What decides while the store fails or is slower than the limiter's time-out.
 ///
-/// Such decisions say of themselves that they are degraded, and are counted.
+/// Such decisions say of themselves that they are degraded, and are counted. The first in a row is
+/// in the log at `warn`, with what the store said, and its return at `info`.
+///
+/// What the store will never do is for no policy: an error of
+/// [`StoreErrorKind::Config`](crate::StoreErrorKind::Config) or
+/// [`StoreErrorKind::Unsupported`](crate::StoreErrorKind::Unsupported) is the caller's to hear, by
+/// [`RateLimiterBuilder::build`](super::RateLimiterBuilder::build) where the quotas say it already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum FailurePolicy {

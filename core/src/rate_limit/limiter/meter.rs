@@ -47,6 +47,8 @@ pub(super) struct Meter {
     remembered: Tally,
     shadowed: Tally,
     degraded: AtomicU64,
+    /// Those among them since the store answered last.
+    degraded_in_a_row: AtomicU64,
     store_errors: AtomicU64,
     store_seconds: Histogram,
 }
@@ -65,6 +67,7 @@ impl Meter {
             shadowed: checks("shadowed"),
             remembered: Tally::new(remembered),
             degraded: AtomicU64::new(0),
+            degraded_in_a_row: AtomicU64::new(0),
             store_errors: AtomicU64::new(0),
             store_seconds: histogram!("larder_limit_store_seconds", "limiter" => limiter.clone()),
             limiter,
@@ -101,10 +104,25 @@ impl Meter {
             "limiter" => self.limiter.clone(), "policy" => policy.as_str(),
             "kind" => error.kind().as_str())
         .increment(1);
+        if self.degraded_in_a_row.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                limiter = %self.limiter, policy = policy.as_str(), %error,
+                "limits are decided without their store; until it answers again, its failures are \
+                 logged at DEBUG"
+            );
+        }
     }
 
-    pub(super) fn store_took(&self, took: Duration) {
+    /// That it answered a check, and after which time.
+    pub(super) fn store_answered(&self, took: Duration) {
         self.store_seconds.record(took.as_secs_f64());
+        // Looked at first: all threads would wait for one another to write here.
+        if self.degraded_in_a_row.load(Ordering::Relaxed) > 0 {
+            let decisions = self.degraded_in_a_row.swap(0, Ordering::Relaxed);
+            if decisions > 0 {
+                tracing::info!(limiter = %self.limiter, decisions, "limits' store answers again");
+            }
+        }
     }
 
     pub(super) fn store_failed(&self, operation: &'static str, error: &StoreError) {

@@ -41,8 +41,8 @@ use refusals::Refusals;
 /// - **Several quotas at once**, or those that a function finds for the key, decided in one round
 ///   trip: what one of them refuses is counted against none.
 /// - **A refused key is answered here**, without a round trip, until it could be allowed again.
-/// - **A store that fails, or is slow, is no error**: a [`FailurePolicy`] decides, and the decision
-///   says so.
+/// - **A store that fails, or is slow, is no error**: a [`FailurePolicy`] decides, the decision says
+///   so, and so does the log, once at `warn`. What can never work is an error.
 /// - Lists of keys that are never and always refused, and a mode that refuses nothing.
 ///
 /// Clones are cheap and share everything.
@@ -120,8 +120,9 @@ impl RateLimiter {
     /// # Errors
     ///
     /// [`Error::Key`] for a key that breaks the rules, [`Error::Config`] where the function that
-    /// looks up its quotas gives two of one name. A store that fails is no error, see
-    /// [`FailurePolicy`].
+    /// looks up its quotas gives two of one name, [`Error::Store`] where the store says that it
+    /// will never decide on such a check ([`StoreErrorKind::Config`],
+    /// [`StoreErrorKind::Unsupported`]). A store that fails is no error, see [`FailurePolicy`].
     pub fn check(&self, key: impl AsRef<str>) -> impl Future<Output = Result<Decision, Error>> {
         self.check_cost(key, 1)
     }
@@ -304,7 +305,8 @@ impl RateLimiter {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] where two of them have one name.
+    /// [`Error::Config`] where two of them have one name, [`Error::Store`] where the store cannot
+    /// count by them.
     ///
     /// ```
     /// # use larder_core::{MemoryRateLimits, Quota, RateLimiter, minutes};
@@ -318,6 +320,7 @@ impl RateLimiter {
     pub fn with_quotas(&self, quotas: impl IntoIterator<Item = Quota>) -> Result<Self, Error> {
         let quotas: Arc<[Quota]> = quotas.into_iter().collect();
         quotas::check(&quotas, "with_quotas")?;
+        self.store.check_quotas(&quotas)?;
         Ok(Self { quotas: Quotas::Same(quotas), ..self.clone() })
     }
 
@@ -380,7 +383,7 @@ impl RateLimiter {
 
     async fn decide_there(&self, key: &str, cost: u64, takes: bool) -> Result<Decision, Error> {
         let (full, quotas) = self.subject(key)?;
-        let decision = self.ask(&check_of(&full, &quotas, cost, takes), &quotas).await;
+        let decision = self.ask(&check_of(&full, &quotas, cost, takes), &quotas).await?;
         Ok(self.in_shadow(decision))
     }
 
@@ -422,18 +425,18 @@ impl RateLimiter {
     }
 
     /// Asks the store, unless its refusal is remembered, and without it where it fails.
-    async fn ask(&self, check: &Check<'_>, quotas: &Arc<[Quota]>) -> Decision {
+    async fn ask(&self, check: &Check<'_>, quotas: &Arc<[Quota]>) -> Result<Decision, StoreError> {
         let asked = self.runtime.now();
         let refusals = self.shared.refusals.as_ref();
         if let Some(decision) = refusals.and_then(|refusals| refusals.answer(check, asked)) {
-            return decision;
+            return Ok(decision);
         }
         let mark = refusals.map(|refusals| (refusals, refusals.mark(check.key)));
         let meter = &self.shared.meter;
         match self.within_timeout("check", self.store.check(check)).await {
             Ok(decision) => {
                 let answered = self.runtime.now();
-                meter.store_took(answered.since(asked));
+                meter.store_answered(answered.since(asked));
                 match mark {
                     // A cheaper request took what a refusal has told to be left.
                     Some((refusals, _)) if decision.taken() > 0 => refusals.forget(check.key),
@@ -442,11 +445,12 @@ impl RateLimiter {
                     }
                     None => {}
                 }
-                decision
+                Ok(decision)
             }
+            Err(error) if never_works(&error) => Err(error),
             Err(error) => {
                 meter.degraded(self.shared.fallback.policy, &error);
-                self.shared.fallback.decide(self.runtime.now(), check)
+                Ok(self.shared.fallback.decide(self.runtime.now(), check))
             }
         }
     }
@@ -493,6 +497,11 @@ impl RateLimiter {
         let store = &self.store;
         self.namespace.full_key(key, store.capabilities().max_key_bytes, store.name())
     }
+}
+
+/// A limit that is set up wrongly is no outage: nobody would hear of it under a policy that allows.
+fn never_works(error: &StoreError) -> bool {
+    matches!(error.kind(), StoreErrorKind::Config | StoreErrorKind::Unsupported)
 }
 
 /// The check, with a number for the lease that it may come to hold.

@@ -26,6 +26,8 @@ struct Wire {
     /// The longest that one way takes; how long it does is drawn.
     delay: Mutex<(Duration, fastrand::Rng)>,
     is_down: AtomicBool,
+    /// What every quota allows at most.
+    most: u64,
     checks: AtomicU64,
 }
 
@@ -41,6 +43,7 @@ impl Remote {
             runtime: runtime.clone(),
             delay: Mutex::new((Duration::ZERO, fastrand::Rng::with_seed(7))),
             is_down: AtomicBool::new(false),
+            most: 1_000,
             checks: AtomicU64::new(0),
         }))
     }
@@ -96,7 +99,16 @@ impl RateLimitStore for Remote {
         Arc::new(self.0.runtime.clone())
     }
 
+    fn check_quotas(&self, quotas: &[Quota]) -> Result<(), StoreError> {
+        if quotas.iter().all(|quota| quota.limit() <= self.0.most) {
+            return Ok(());
+        }
+        let detail = format!("a quota allows more than {}", self.0.most);
+        Err(StoreError::new(StoreErrorKind::Config, "remote", "check_quotas", detail))
+    }
+
     async fn check(&self, check: &Check<'_>) -> Result<Decision, StoreError> {
+        self.check_quotas(check.quotas)?;
         self.0.checks.fetch_add(1, Ordering::Relaxed);
         self.call(self.0.counts.check(check)).await
     }
@@ -420,6 +432,29 @@ fn while_the_store_fails_the_policy_decides_and_says_so() {
             assert_eq!((stats.allowed, stats.refused), if allowed { (6, 0) } else { (1, 5) });
         });
     }
+}
+
+#[test]
+fn quotas_that_the_store_cannot_count_by_are_an_error_and_allow_nothing() {
+    let runtime = VirtualRuntime::seeded(0);
+    let builder = || RateLimiter::builder(Remote::new(&runtime));
+    let said = "remote check_quotas: a quota allows more than 1000";
+    let is_said = |error: Error| {
+        assert!(matches!(error, Error::Store(_)));
+        assert_eq!(error.to_string(), said);
+    };
+    is_said(builder().quota(Quota::per_hour(1_001)).build().unwrap_err());
+    let fits = builder().quota(Quota::per_hour(1_000)).build().unwrap();
+    is_said(fits.with_quotas([Quota::per_hour(1_001)]).unwrap_err());
+    let by_key = builder().quotas_by(|key| [Quota::per_hour(key.parse().unwrap())].into());
+    let by_key = by_key.build().unwrap();
+    runtime.block_on(async {
+        assert!(by_key.check("1000").await.unwrap().is_allowed());
+        is_said(by_key.check("1001").await.unwrap_err());
+        is_said(by_key.peek("1001").await.unwrap_err());
+        let stats = by_key.stats();
+        assert_eq!((stats.allowed, stats.degraded, stats.store_errors), (1, 0, 2));
+    });
 }
 
 #[test]
