@@ -9,6 +9,7 @@ mod quotas;
 mod refusals;
 #[cfg(test)]
 mod tests;
+mod unheard;
 
 use std::fmt;
 use std::future::Future;
@@ -33,6 +34,7 @@ use lists::Lists;
 use meter::Meter;
 use quotas::Quotas;
 use refusals::Refusals;
+use unheard::Unheard;
 
 /// Limits how much of something a key may have: requests of a client, e-mails to an address.
 ///
@@ -433,7 +435,10 @@ impl RateLimiter {
         }
         let mark = refusals.map(|refusals| (refusals, refusals.mark(check.key)));
         let meter = &self.shared.meter;
-        match self.within_timeout("check", self.store.check(check)).await {
+        let unheard = Unheard::new(self, check, quotas);
+        let answer = self.within_timeout("check", self.store.check(check)).await;
+        unheard.hear(&answer);
+        match answer {
             Ok(decision) => {
                 let answered = self.runtime.now();
                 meter.store_answered(answered.since(asked));

@@ -32,8 +32,8 @@ impl RateLimiter {
     /// [Checks](Self::check) a request of `key`, and holds what quotas that count what is under way
     /// give it until the [`Permit`] is dropped. What counts against other quotas stays counted.
     ///
-    /// The refusal is that of the check. Where the caller goes away while the store is asked, a
-    /// lease that it gave all the same ends when its life is over.
+    /// The refusal is that of the check. Where the caller goes away while the store is asked, or the
+    /// store is too slow for it, a task ends the lease that it may have given all the same.
     ///
     /// # Errors
     ///

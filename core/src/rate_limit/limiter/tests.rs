@@ -391,6 +391,50 @@ fn a_permit_that_is_dropped_ends_its_lease() {
 }
 
 #[test]
+fn a_lease_that_nobody_heard_of_is_ended() {
+    let (mut timed_out, mut cancelled) = (0, 0);
+    for seed in 0..60 {
+        let runtime = VirtualRuntime::seeded(seed);
+        let store = Remote::new(&runtime);
+        let quota = Quota::concurrent(1, hours(1));
+        let limiter = RateLimiter::builder(store.clone())
+            .quota(quota.clone())
+            .on_failure(FailurePolicy::local(1))
+            .timeout(millis(40))
+            .build()
+            .unwrap();
+        let quotas = [quota];
+        let peek = Check::new("ratelimit:a", &quotas).peek();
+        let is_held = async || !store.0.counts.check(&peek).await.unwrap().is_allowed();
+        runtime.block_on(async {
+            store.set_delay(millis(60));
+            lock(&store.0.delay).1.seed(seed);
+            let gives_up = if seed % 2 == 0 { hours(1) } else { millis(20) };
+            let check = async { Some(limiter.check("a").await.unwrap()) };
+            let patience = async {
+                runtime.sleep(gives_up).await;
+                None
+            };
+            let heard = select(Box::pin(check), pin!(patience)).await.factor_first().0;
+            if heard.as_ref().is_some_and(|decision| !decision.is_degraded()) {
+                return;
+            }
+            let waited = heard.is_some();
+            *if waited { &mut timed_out } else { &mut cancelled } += u32::from(is_held().await);
+            store.set_delay(Duration::ZERO);
+            runtime.sleep(millis(1)).await;
+            assert!(!is_held().await, "with seed {seed}");
+            if waited {
+                store.set_down(true);
+                let local = limiter.check("a").await.unwrap();
+                assert!(!local.is_allowed(), "what the policy gave is held: seed {seed}");
+            }
+        });
+    }
+    assert!(timed_out > 3 && cancelled > 1, "{timed_out}, {cancelled}");
+}
+
+#[test]
 fn a_permit_of_a_store_in_this_process_ends_at_once() {
     let store = MemoryRateLimits::builder().on(VirtualRuntime::seeded(0));
     let limiter = RateLimiter::builder(store)
