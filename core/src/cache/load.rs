@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::channel::oneshot;
-use futures::future::{Either, select};
+use futures::future::{Either, ready, select};
 
 use super::Cache;
 use super::form::{Coded, Form};
@@ -29,10 +29,6 @@ const ISOLATED_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the write of a value may take at most, where a leader may be ended without a trace.
 const ISOLATED_WRITE: Duration = Duration::from_secs(60);
 
-/// How long a caller waits until what it loaded is stored. A store that is out takes as long as its
-/// time-outs for the write, after it took as long for the read.
-const WRITE_PATIENCE: Duration = Duration::from_millis(100);
-
 /// Whatever a loader's error can be turned into.
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -45,7 +41,7 @@ impl Cache {
     ///
     /// The value's life counts from the start of the load. It is not kept if the key was written
     /// or invalidated through this cache meanwhile, nor if the store fails. It is stored before it
-    /// is answered, unless that takes longer than 100 ms: then it is stored in the background.
+    /// is answered; where the store did not answer the read, in the background.
     ///
     /// # Errors
     ///
@@ -119,10 +115,11 @@ impl Cache {
     {
         policy.check()?;
         let key = self.full_key(key)?;
-        let lead = match self.read_or_claim::<Coded<T>>(&key, policy, absence).await {
+        let (lead, store_failed) = match self.read_or_claim::<Coded<T>>(&key, policy, absence).await
+        {
             Step::Found(value) => return Ok(value),
             Step::Failed(error) => return Err(error),
-            Step::Lead(lead) => lead,
+            Step::Lead { lead, store_failed } => (lead, store_failed),
         };
         let lease = match self.lease_or_value::<Coded<T>>(&lead, policy, absence).await {
             Leased::Found(value) => return Ok(value),
@@ -133,7 +130,7 @@ impl Cache {
         let outcome = loaded.map(|value| value.map(Arc::new));
         lead.publish(outcome.clone());
         if let Ok(value) = &outcome {
-            self.keep::<Coded<T>>(lead, lease, value.as_deref(), policy).await;
+            self.keep::<Coded<T>>(lead, lease, value.as_deref(), policy, store_failed).await;
         }
         outcome
     }
@@ -146,7 +143,9 @@ impl Cache {
         absence: Absence,
     ) -> Step<F::Value> {
         let mark = self.shared.flights.mark(key);
-        if let Some(found) = self.read_accepting::<F>(key, absence).await {
+        let found = self.read_telling::<F>(key).await;
+        let store_failed = found.is_err();
+        if let Some(found) = found.unwrap_or_default().filter(|found| absence.answers(found)) {
             return Step::Found(found);
         }
         loop {
@@ -155,7 +154,7 @@ impl Cache {
                     if recheck && let Some(found) = self.look_again::<F>(&lead, absence).await {
                         return Step::Found(found);
                     }
-                    return Step::Lead(lead);
+                    return Step::Lead { lead, store_failed };
                 }
                 Claimed::Follow(follow) => {
                     self.meter().coalesced();
@@ -250,18 +249,21 @@ impl Cache {
     }
 
     /// Writes what a load found, unless it was superseded meanwhile. The write goes on if the
-    /// caller goes away, and if it takes longer than the caller waits.
+    /// caller goes away; and where the store failed just before, nobody waits for it to fail again.
     pub(super) async fn keep<F: Form>(
         &self,
         lead: Lead,
         lease: Option<Held>,
         value: Presence<&F::Value>,
         policy: &Policy,
+        store_failed: bool,
     ) {
         let ttl = policy.life(value.is_none(), fastrand::f64());
         if let Some(write) = self.write_back::<F>(lead, lease, value, ttl) {
-            let patience = self.runtime.sleep(WRITE_PATIENCE);
-            select(pin!(self.run_to_end(write)), patience).await;
+            let written = self.start(write);
+            if !store_failed {
+                let _ = written.await;
+            }
         }
     }
 
@@ -290,16 +292,24 @@ impl Cache {
     /// Runs `task` whether or not this future is still polled; and at once, without a task of its
     /// own, where it does not have to wait.
     pub(super) async fn run_to_end(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let _ = self.start(task).await;
+    }
+
+    /// Starts `task`, and tells when it has ended.
+    fn start<T: Future<Output = ()> + Send + 'static>(
+        &self,
+        task: T,
+    ) -> impl Future<Output = Result<(), oneshot::Canceled>> + use<T> {
         let mut task = Box::pin(task);
         if task.as_mut().now_or_never().is_some() {
-            return;
+            return Either::Left(ready(Ok(())));
         }
         let (done, wait) = oneshot::channel();
         self.runtime.spawn(Box::pin(async move {
             task.await;
             let _ = done.send(());
         }));
-        let _ = wait.await;
+        Either::Right(wait)
     }
 }
 
@@ -319,7 +329,7 @@ impl Absence {
 pub(super) enum Step<T> {
     Found(Presence<Arc<T>>),
     Failed(Error),
-    Lead(Lead),
+    Lead { lead: Lead, store_failed: bool },
 }
 
 fn failure_kind(error: &Error) -> &'static str {

@@ -14,6 +14,9 @@ use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::layout::{Presence, Stored};
 use crate::meter::Operation;
 
+/// The store cannot be reached, or is too slow.
+pub(super) struct StoreFailed;
+
 /// What [`Cache::lookup`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup<T> {
@@ -230,10 +233,18 @@ impl Cache {
 
     /// `None` for a miss of any kind; `Some(None)` for a known absence.
     pub(super) async fn read<F: Form>(&self, key: &str) -> Option<Presence<Arc<F::Value>>> {
-        let found = self.read_uncounted::<F>(key).await;
+        self.read_telling::<F>(key).await.unwrap_or_default()
+    }
+
+    /// [`read`](Self::read), and tells a store that failed from one that holds nothing.
+    pub(super) async fn read_telling<F: Form>(
+        &self,
+        key: &str,
+    ) -> Result<Option<Presence<Arc<F::Value>>>, StoreFailed> {
+        let found = self.ask::<F>(key).await;
         match found {
-            Some(_) => self.meter().hit(1),
-            None => self.meter().miss(1),
+            Ok(Some(_)) => self.meter().hit(1),
+            Ok(None) | Err(StoreFailed) => self.meter().miss(1),
         }
         found
     }
@@ -243,11 +254,21 @@ impl Cache {
         &self,
         key: &str,
     ) -> Option<Presence<Arc<F::Value>>> {
+        self.ask::<F>(key).await.unwrap_or_default()
+    }
+
+    async fn ask<F: Form>(
+        &self,
+        key: &str,
+    ) -> Result<Option<Presence<Arc<F::Value>>>, StoreFailed> {
         if let Some(stored) = self.store().get_now(key) {
-            return self.interpret::<F>(key, Ok(stored));
+            return Ok(self.interpret::<F>(key, Ok(stored)));
         }
         let stored = self.metered(Operation::Read, self.in_time(self.store().get(key))).await;
-        self.interpret::<F>(key, stored)
+        match stored {
+            Err(error) if error.is_retryable() => Err(StoreFailed),
+            stored => Ok(self.interpret::<F>(key, stored)),
+        }
     }
 
     /// [`read`](Self::read) for every one of `keys`, in their order.

@@ -57,8 +57,8 @@
 //!
 //! The [`Decision`] is among the extensions of the request, for the service. Where it is out of the
 //! ordinary, it is among those of the response too, for layers outside of this one: where the request
-//! was refused, or [would have been](Decision::is_shadowed), or the store
-//! [had failed](Decision::is_degraded).
+//! was refused, or [would have been](larder_core::rate_limit::Decision::is_shadowed), or the store
+//! [had failed](larder_core::rate_limit::Decision::is_degraded).
 //!
 //! # Several limits
 //!
