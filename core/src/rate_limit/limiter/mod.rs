@@ -444,7 +444,9 @@ impl RateLimiter {
                 meter.store_answered(answered.since(asked));
                 match mark {
                     // A cheaper request took what a refusal has told to be left.
-                    Some((refusals, _)) if decision.taken() > 0 => refusals.forget(check.key),
+                    Some((refusals, _)) if decision.taken() > 0 => {
+                        refusals.allowed(check.key, quotas, answered);
+                    }
                     Some((refusals, mark)) => {
                         refusals.remember(check, quotas, mark, &decision, (asked, answered));
                     }

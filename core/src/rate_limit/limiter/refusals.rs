@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 
 pub(super) struct Refusals {
     keys: Forgetful<Slot>,
-    /// How often something was given to or taken from keys, each counted by one of these.
+    /// How often something was given back to keys, each counted by one of these.
     changes: [AtomicU64; STRIPES],
     hasher: RandomState,
     longest: Duration,
@@ -23,7 +23,7 @@ pub(super) struct Refusals {
 
 const STRIPES: usize = 64;
 
-/// How often something had been given to or taken from a key when the store was asked.
+/// How often something had been given back to a key when the store was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark(u64);
 
@@ -47,11 +47,16 @@ impl Forget for Slot {
 
 impl Refusal {
     fn answers(&self, check: &Check<'_>, now: Timestamp) -> bool {
-        // Before it was asked: a clock that went back must not make it last.
-        let is_time = self.asked <= now && now < self.until;
+        let is_time = now < self.until;
         let is_same = self.decision.reason() == Reason::Blocked
             || (self.cost == check.cost && *self.quotas == *check.quotas);
         is_time && is_same
+    }
+
+    fn ends_by(&self, allowed: &[Quota]) -> bool {
+        let counted = |name: &str| allowed.iter().any(|quota| quota.name() == name);
+        self.decision.reason() == Reason::Blocked
+            || self.quotas.iter().any(|quota| counted(quota.name()))
     }
 }
 
@@ -78,6 +83,10 @@ impl Refusals {
     /// The answer to `check`, where it is known to be refused at `now`.
     pub(super) fn answer(&self, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
         self.keys.change(check.key, now, |slot| {
+            if slot.0.as_ref().is_some_and(|refusal| now < refusal.asked) {
+                // The clock went back, and would come to this time again.
+                slot.0 = None;
+            }
             let refusal = slot.0.as_ref().filter(|refusal| refusal.answers(check, now))?;
             Some(refusal.decision.clone().remembered(now.since(refusal.answered)))
         })
@@ -97,6 +106,10 @@ impl Refusals {
         if waits_for_a_release(decision, quotas) {
             return;
         }
+        if answered < asked {
+            // The clock went back: it does not tell when the wait is over.
+            return;
+        }
         let until = asked + wait.min(self.longest);
         let refusal = || Refusal {
             decision: decision.clone(),
@@ -113,7 +126,15 @@ impl Refusals {
         });
     }
 
-    /// To be called when something was given back to `key`, or taken from it.
+    /// To be called when `key` was allowed something by `quotas`: what is left is less than a refusal
+    /// by one of them has told, and no block holds.
+    pub(super) fn allowed(&self, key: &str, quotas: &[Quota], now: Timestamp) {
+        self.keys.change(key, now, |slot| {
+            slot.0 = slot.0.take().filter(|refusal| !refusal.ends_by(quotas));
+        });
+    }
+
+    /// To be called when something was given back to `key`.
     pub(super) fn forget(&self, key: &str) {
         // Counted first: a refusal that is just being remembered is either seen to be older than
         // this, or is in its place by now.

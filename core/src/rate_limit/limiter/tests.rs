@@ -8,10 +8,11 @@ use futures::future::join;
 use proptest::prelude::*;
 
 use super::*;
+use crate::rate_limit::rule::Verdict;
 use crate::rate_limit::{Counting, MemoryRateLimits, RateLimitCapabilities, Reason};
 use crate::runtime::{VirtualRuntime, natively, test};
 use crate::sync::lock;
-use crate::time::{hours, millis, minutes, seconds};
+use crate::time::{Timestamp, hours, millis, minutes, seconds};
 
 /// Counts behind a network: a call takes its time on the way there and on the way back, and fails
 /// when it is told to.
@@ -291,6 +292,48 @@ fn a_refused_key_is_answered_without_the_store() {
         let stats = limiter.stats();
         assert_eq!((stats.allowed, stats.refused, stats.remembered), (4, 3, 2));
     });
+}
+
+#[test]
+fn what_a_limiter_remembers_is_not_lost_by_another_of_the_same_key() {
+    let (runtime, store, outer) = remote(|it| it.remember_refusals(10, minutes(5)));
+    let inner = outer.with_quotas([Quota::per_hour(1).named("sign-in")]).unwrap();
+    runtime.block_on(async {
+        outer.block("a", minutes(1)).await.unwrap();
+        outer.reset("a").await.unwrap();
+        assert!(inner.check("a").await.unwrap().is_allowed());
+        assert!(!inner.check("a").await.unwrap().is_remembered());
+        assert!(outer.check("a").await.unwrap().is_allowed());
+        assert!(inner.check("a").await.unwrap().is_remembered());
+        let checks = store.checks();
+        // Of the same name: what is left is counted together.
+        let same = outer.with_quotas([Quota::per_hour(9).named("sign-in")]).unwrap();
+        assert!(same.check("a").await.unwrap().is_allowed());
+        assert!(!inner.check("a").await.unwrap().is_remembered());
+        assert_eq!(store.checks(), checks + 2);
+    });
+}
+
+#[test]
+fn a_clock_that_goes_back_makes_no_refusal_last() {
+    let refusals = Refusals::new(10, hours(1));
+    let quotas: Arc<[Quota]> = [Quota::per_minute(1)].into();
+    let check = Check::new("a", &quotas);
+    let at = |seconds: u64| Timestamp::from_millis(seconds * 1_000);
+    let wait = Some(seconds(10));
+    let refused = Decision::of(&*quotas, 1, |_| Verdict::refused(1, 0, seconds(10), wait));
+    let remember = |asked, answered| {
+        let mark = refusals.mark("a");
+        refusals.remember(&check, &quotas, mark, &refused, (at(asked), at(answered)));
+    };
+    remember(100, 101);
+    assert!(refusals.answer(&check, at(105)).is_some());
+    assert!(refusals.answer(&check, at(110)).is_none());
+    remember(100, 101);
+    assert!(refusals.answer(&check, at(50)).is_none());
+    assert!(refusals.answer(&check, at(105)).is_none(), "its time has come again");
+    remember(100, 90);
+    assert!(refusals.answer(&check, at(100)).is_none(), "it began by another clock");
 }
 
 #[test]
