@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::forgetful::{Forget, Forgetful};
+use crate::rate_limit::rule::Verdict;
 use crate::rate_limit::{Check, Decision, Quota, Reason, Rule};
 use crate::time::Timestamp;
 
@@ -102,14 +103,18 @@ impl Refusals {
         decision: &Decision,
         (asked, answered): (Timestamp, Timestamp),
     ) {
-        let Some(wait) = decision.retry_after().filter(|_| !decision.is_allowed()) else { return };
-        if waits_for_a_release(decision, quotas) {
+        if decision.is_allowed()
+            || waits_for_a_release(decision, quotas)
+            || binds_by_turns(decision)
+        {
             return;
         }
         if answered < asked {
             // The clock went back: it does not tell when the wait is over.
             return;
         }
+        // What costs more than a quota ever has is refused for ever.
+        let wait = decision.retry_after().unwrap_or(Duration::MAX);
         let until = asked + wait.min(self.longest);
         let refusal = || Refusal {
             decision: decision.clone(),
@@ -141,6 +146,12 @@ impl Refusals {
         self.changes(key).fetch_add(1, Ordering::AcqRel);
         self.keys.change(key, Timestamp::MAX, |slot| slot.0 = None);
     }
+}
+
+/// Of two quotas that refuse for ever, now the one binds and now the other.
+fn binds_by_turns(decision: &Decision) -> bool {
+    let for_ever = |verdict: Verdict| !verdict.allowed && verdict.retry_after.is_none();
+    decision.quotas().filter(|report| for_ever(report.verdict)).count() > 1
 }
 
 /// A lease may be released at any time, and anywhere.

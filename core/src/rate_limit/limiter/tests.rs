@@ -337,6 +337,24 @@ fn a_clock_that_goes_back_makes_no_refusal_last() {
 }
 
 #[test]
+fn what_costs_more_than_there_ever_is_is_not_asked_for_again() {
+    let (runtime, store, limiter) = remote(|it| it);
+    runtime.block_on(async {
+        for remembered in [false, true, true] {
+            let refused = limiter.check_cost("a", 3).await.unwrap();
+            assert_eq!((refused.is_allowed(), refused.retry_after()), (false, None));
+            assert_eq!(refused.is_remembered(), remembered);
+        }
+        assert_eq!(store.checks(), 1);
+        assert!(limiter.check_cost("a", 2).await.unwrap().is_allowed());
+        assert!(!limiter.check_cost("a", 3).await.unwrap().is_remembered());
+        runtime.advance(seconds(1));
+        assert!(!limiter.check_cost("a", 3).await.unwrap().is_remembered());
+        assert_eq!(store.checks(), 4);
+    });
+}
+
+#[test]
 fn what_others_give_back_is_seen_after_a_bounded_time() {
     let (runtime, store, limiter) = remote(|it| it);
     let elsewhere =
