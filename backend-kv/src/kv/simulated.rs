@@ -27,6 +27,7 @@ const DEFAULT_CACHE_TTL: Duration = seconds(60);
 /// - The last write wins.
 /// - A second write of a key within a second is refused with 429, and a bulk read of more than
 ///   25 MiB with 413.
+/// - It [fails](Self::fail), or [hangs](Self::hang), when it is told to.
 ///
 /// ```
 /// use std::time::Duration;
@@ -55,6 +56,13 @@ struct Origin {
     writes: BTreeMap<String, Vec<Write>>,
     readers: usize,
     refused: u64,
+    outage: Option<Outage>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outage {
+    Fails,
+    Hangs,
 }
 
 #[derive(Clone)]
@@ -102,6 +110,16 @@ impl SimulatedKv {
     #[must_use]
     pub fn writes(&self, key: &str) -> usize {
         lock(&self.origin).writes.get(key).map_or(0, Vec::len)
+    }
+
+    /// Whether every call fails from now on.
+    pub fn fail(&self, fails: bool) {
+        lock(&self.origin).outage = fails.then_some(Outage::Fails);
+    }
+
+    /// Whether every call takes for ever from now on.
+    pub fn hang(&self, hangs: bool) {
+        lock(&self.origin).outage = hangs.then_some(Outage::Hangs);
     }
 
     /// Writes a value as another writer would: without metadata, and without an expiry.
@@ -158,6 +176,15 @@ impl SimulatedKvReader {
         KvStore::builder().over(Box::new(self.clone()), Arc::new(runtime))
     }
 
+    async fn is_up(&self) -> Result<(), Failure> {
+        let outage = lock(&self.kv.origin).outage;
+        match outage {
+            None => Ok(()),
+            Some(Outage::Fails) => Err(Failure::new("KV failed: 500 Internal Server Error")),
+            Some(Outage::Hangs) => std::future::pending().await,
+        }
+    }
+
     /// The newest version that can be seen from here, past what is cached.
     fn visible(&self, origin: &Origin, key: &str) -> Option<Version> {
         let now = self.kv.runtime.now();
@@ -198,6 +225,7 @@ impl SimulatedKvReader {
 #[async_trait]
 impl Namespace for SimulatedKvReader {
     async fn get(&self, key: &str, cache_ttl: Option<u32>) -> Result<Option<Held>, Failure> {
+        self.is_up().await?;
         let seen = self.read(key, cache_ttl);
         Ok(seen.map(|seen| Held { value: seen.value, metadata: seen.metadata }))
     }
@@ -207,6 +235,7 @@ impl Namespace for SimulatedKvReader {
         keys: &[&str],
         cache_ttl: Option<u32>,
     ) -> Result<HashMap<String, HeldText>, Failure> {
+        self.is_up().await?;
         if keys.len() > BULK_KEYS || keys.iter().collect::<HashSet<_>>().len() < keys.len() {
             return Err(Failure::new("KV GET_BULK failed: 400 more than 100 keys, or one twice"));
         }
@@ -230,6 +259,7 @@ impl Namespace for SimulatedKvReader {
         key: &str,
         cache_ttl: Option<u32>,
     ) -> Result<Option<Option<Metadata>>, Failure> {
+        self.is_up().await?;
         Ok(self.read(key, cache_ttl).map(|seen| seen.metadata))
     }
 
@@ -240,6 +270,7 @@ impl Namespace for SimulatedKvReader {
         metadata: &Metadata,
         expiration_ttl: u64,
     ) -> Result<(), Failure> {
+        self.is_up().await?;
         if expiration_ttl < 60 {
             return Err(Failure::new("KV PUT failed: 400 Invalid expiration_ttl"));
         }
@@ -252,6 +283,7 @@ impl Namespace for SimulatedKvReader {
     }
 
     async fn delete(&self, key: &str) -> Result<(), Failure> {
+        self.is_up().await?;
         self.write("DELETE", key, None)
     }
 
@@ -261,6 +293,7 @@ impl Namespace for SimulatedKvReader {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Listing, Failure> {
+        self.is_up().await?;
         let origin = lock(&self.kv.origin);
         let after = cursor.unwrap_or_default();
         let mut keys = Vec::new();

@@ -1,8 +1,8 @@
 //! What an isolate knows of a key: what it counted itself, and what it has heard.
 
 use std::collections::BTreeMap;
-use std::slice;
 use std::time::Duration;
+use std::{mem, slice};
 
 use larder_core::rate_limit::rule::State;
 use larder_core::rate_limit::{Check, KeyState, Rule};
@@ -33,6 +33,8 @@ pub(super) struct Local {
     taken: Taken,
     /// What of it was told last.
     told: Taken,
+    /// Whether it has heard nothing yet, as KV failed when the key was met.
+    is_alone: bool,
     /// What the others had taken when it last heard of them.
     heard: BTreeMap<u64, Isolate>,
     used: Timestamp,
@@ -55,11 +57,17 @@ impl Local {
             met: now,
             taken: Taken::new(),
             told: Taken::new(),
+            is_alone: false,
             heard,
             used: now,
             exchanged: now,
             exchanging: None,
         }
+    }
+
+    /// Of a key that was just met, and of which KV could not be asked.
+    pub(super) fn alone(now: Timestamp) -> Self {
+        Self { is_alone: true, ..Self::met(None, now) }
     }
 
     pub(super) fn is_current(&self, now: Timestamp) -> bool {
@@ -121,7 +129,8 @@ impl Local {
 
     /// Counts what others have counted since, against those of their quotas that are known here.
     pub(super) fn hear(&mut self, told: &Document, now: Timestamp, quotas: &[Quota]) {
-        if told.generation > self.generation {
+        let was_alone = mem::take(&mut self.is_alone);
+        if told.generation > self.generation || (was_alone && told.generation == self.generation) {
             return self.obey(told, now, quotas);
         }
         for (number, isolate) in &told.isolates {

@@ -43,7 +43,8 @@ const MAX_KEYS: usize = 10_000;
 /// - What was counted elsewhere counts here too, as a rule within 70 s: 10 s until it is told, and
 ///   the 60 s or more that [KV takes to show it][how]. Where two tell at the same time one overwrites
 ///   the other, who tells it again when it is next asked about the key.
-/// - An isolate that meets a key begins with what the others have told of it.
+/// - An isolate that meets a key begins with what the others have told of it. While KV fails it
+///   counts by itself, and hears of the others at the first exchange that succeeds.
 /// - A block, the end of one, and a reset are told before they return, and told again in the same
 ///   way where they were overwritten.
 ///
@@ -62,7 +63,7 @@ const MAX_KEYS: usize = 10_000;
 ///   [price of writes](https://developers.cloudflare.com/kv/platform/pricing/).
 /// - **Limits**: keys of up to 512 bytes.
 ///
-/// Each exchange is counted as `larder_kv_limit_exchanges_total`.
+/// Each exchange is counted as `larder_kv_limit_exchanges_total`, and so is a read that fails.
 ///
 /// ```no_run
 /// use larder_core::{Quota, RateLimiter};
@@ -135,23 +136,17 @@ impl KvRateLimits {
     }
 
     /// What this isolate knows of a key: with what the others have told, where it has not used the
-    /// key for a while or never.
-    async fn local(&self, key: &str, quotas: &[Quota]) -> Result<Arc<Mutex<Local>>, StoreError> {
+    /// key for a while or never, and KV answers.
+    async fn local(&self, key: &str, quotas: &[Quota]) -> Arc<Mutex<Local>> {
         let known = lock(&self.shared.keys).get(key);
         if let Some(known) = &known
             && lock(known).is_current(self.now())
         {
-            return Ok(Arc::clone(known));
+            return Arc::clone(known);
         }
-        let told = self.told(key).await?;
-        let now = self.now();
-        if let Some(known) = known {
-            lock(&known).return_to(told.as_ref(), now, quotas);
-            return Ok(known);
-        }
-        let met = Arc::new(Mutex::new(Local::met(told, now)));
-        // Of several that have met it at the same time, one stays.
-        Ok(lock(&self.shared.keys).get_or_insert(key, met))
+        let meeting = Meeting { limits: self, key, quotas, known, is_over: false };
+        let told = self.told(key).await;
+        meeting.end(told)
     }
 
     /// What stands in KV. What cannot be read is as good as nothing: it is replaced.
@@ -202,9 +197,56 @@ impl KvRateLimits {
             lock(&local).exchanged(this.now());
             match outcome {
                 Ok(()) => this.shared.exchanged.increment(1),
-                Err(_) => this.shared.failed.increment(1),
+                Err(error) => this.failed(&error),
             }
         }));
+    }
+
+    fn failed(&self, error: &StoreError) {
+        self.shared.failed.increment(1);
+        tracing::debug!(%error, "an isolate counts by itself until the next exchange");
+    }
+}
+
+/// A key that is met, or used again after a while, and whose counts are being read.
+///
+/// Where they cannot be, or nobody waits for them any longer, the isolate goes on by itself: else it
+/// would ask for each request, and count none.
+struct Meeting<'a> {
+    limits: &'a KvRateLimits,
+    key: &'a str,
+    quotas: &'a [Quota],
+    known: Option<Arc<Mutex<Local>>>,
+    is_over: bool,
+}
+
+impl Meeting<'_> {
+    fn end(mut self, told: Result<Option<Document>, StoreError>) -> Arc<Mutex<Local>> {
+        self.is_over = true;
+        self.go_on(told)
+    }
+
+    fn go_on(&self, told: Result<Option<Document>, StoreError>) -> Arc<Mutex<Local>> {
+        let now = self.limits.now();
+        if let Err(error) = &told {
+            self.limits.failed(error);
+        }
+        if let Some(known) = &self.known {
+            lock(known).return_to(told.ok().flatten().as_ref(), now, self.quotas);
+            return Arc::clone(known);
+        }
+        let met = told.map_or_else(|_| Local::alone(now), |told| Local::met(told, now));
+        // Of several that have met it at the same time, one stays.
+        lock(&self.limits.shared.keys).get_or_insert(self.key, Arc::new(Mutex::new(met)))
+    }
+}
+
+impl Drop for Meeting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let given_up = "nobody waited for the answer any longer";
+            self.go_on(Err(StoreError::new(StoreErrorKind::Timeout, NAME, "get", given_up)));
+        }
     }
 }
 

@@ -30,7 +30,7 @@ impl RateLimitStore for KvRateLimits {
     }
 
     async fn check(&self, check: &Check<'_>) -> Result<Decision, StoreError> {
-        let local = self.local(check.key, check.quotas).await?;
+        let local = self.local(check.key, check.quotas).await;
         let now = self.now();
         let (decision, next) = {
             let mut local = lock(&local);
@@ -48,7 +48,7 @@ impl RateLimitStore for KvRateLimits {
     }
 
     async fn refund(&self, key: &str, quotas: &[Quota], cost: u64) -> Result<(), StoreError> {
-        let local = self.local(key, quotas).await?;
+        let local = self.local(key, quotas).await;
         let mut local = lock(&local);
         local.state.refund(self.now(), quotas, cost);
         local.gave_back(quotas, cost);
@@ -56,7 +56,7 @@ impl RateLimitStore for KvRateLimits {
     }
 
     async fn release(&self, key: &str, quotas: &[Quota], lease: u64) -> Result<(), StoreError> {
-        let local = self.local(key, quotas).await?;
+        let local = self.local(key, quotas).await;
         lock(&local).state.release(self.now(), quotas, lease);
         Ok(())
     }
@@ -78,7 +78,7 @@ impl RateLimitStore for KvRateLimits {
 impl KvRateLimits {
     /// Changes what is known of a key, here at once, and tells the others before it returns.
     async fn decree(&self, key: &str, change: impl FnOnce(&mut Local)) -> Result<(), StoreError> {
-        let local = self.local(key, &[]).await?;
+        let local = self.local(key, &[]).await;
         {
             let mut local = lock(&local);
             change(&mut local);

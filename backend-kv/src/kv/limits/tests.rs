@@ -190,6 +190,81 @@ fn an_isolate_that_comes_back_hears_first_and_forgets_nothing() {
 }
 
 #[test]
+fn a_key_that_is_met_while_kv_fails_is_counted_here() {
+    for quota in rules() {
+        let world = World::new();
+        let (limits, kv) = (world.isolate(), world.kv.clone());
+        world.run(async move {
+            kv.fail(true);
+            assert_eq!(allowed(&limits, &quota, 200).await, 100, "{quota:?}");
+            assert!(limits.block("b", hours(1)).await.is_err(), "nobody has heard of it");
+            let blocked = limits.check(&Check::new("b", &[quota])).await.unwrap();
+            assert_eq!(blocked.reason(), Reason::Blocked);
+        });
+    }
+}
+
+#[test]
+fn what_was_told_before_kv_failed_is_heard_when_it_answers() {
+    for quota in rules() {
+        let world = World::new();
+        let (there, here, late) = (world.isolate(), world.isolate(), world.isolate());
+        let (kv, runtime) = (world.kv.clone(), world.runtime.clone());
+        world.run(async move {
+            assert_eq!(allowed(&there, &quota, 60).await, 60);
+            runtime.sleep(minutes(1)).await;
+            kv.fail(true);
+            assert_eq!(allowed(&here, &quota, 10).await, 10);
+            assert_eq!(left(&here, &quota).await, Some(90), "it knows of nobody");
+            kv.fail(false);
+            use_for(&runtime, seconds(70), &[&here], &quota).await;
+            let [here, late] = [left(&here, &quota).await, left(&late, &quota).await];
+            // GCRA gives back meanwhile; the sliding window nothing yet.
+            for left in [here, late] {
+                assert!((30..=34).contains(&left.unwrap()), "{quota:?}: {left:?}");
+            }
+        });
+    }
+}
+
+/// What was told by isolates that are gone stands in the state alone.
+#[test]
+fn an_isolate_that_counted_by_itself_takes_over_what_is_told_of_those_that_are_gone() {
+    let world = World::new();
+    let (gone, between, here) = (world.isolate(), world.isolate(), world.isolate());
+    let (kv, runtime) = (world.kv.clone(), world.runtime.clone());
+    let quota = Quota::new(100, hours(5));
+    world.run(async move {
+        assert_eq!(allowed(&gone, &quota, 60).await, 60);
+        runtime.sleep(minutes(20)).await;
+        assert_eq!(allowed(&between, &quota, 5).await, 5);
+        use_for(&runtime, minutes(17), &[&between], &quota).await;
+        kv.fail(true);
+        assert_eq!(allowed(&here, &quota, 10).await, 10);
+        kv.fail(false);
+        use_for(&runtime, seconds(70), &[&here], &quota).await;
+        assert_eq!(left(&here, &quota).await, Some(25));
+    });
+}
+
+#[test]
+fn a_key_that_is_met_while_kv_hangs_is_counted_from_the_second_check_on() {
+    let world = World::new();
+    let (limits, kv) = (world.isolate(), world.kv.clone());
+    let runtime = Arc::new(world.runtime.clone());
+    world.run(async move {
+        let limiter = RateLimiter::approximate(limits).quota(Quota::per_hour(3)).build().unwrap();
+        let limiter = limiter.on(runtime);
+        kv.hang(true);
+        let mut allowed = 0;
+        for _ in 0..10 {
+            allowed += u32::from(limiter.check("a").await.unwrap().is_allowed());
+        }
+        assert_eq!((allowed, limiter.stats().degraded), (4, 1));
+    });
+}
+
+#[test]
 fn only_a_limiter_that_says_so_takes_it() {
     let world = World::new();
     let limits = world.isolate();
