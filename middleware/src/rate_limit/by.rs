@@ -16,10 +16,15 @@ use crate::key_text::{push_hex, whole_uri};
 /// Longer keys take more room than they are worth. With a namespace, every store takes as much.
 const LONGEST: usize = 256;
 
+/// The key of all requests that have none, see [`MissingKey::Share`](super::MissingKey::Share): one
+/// that is found is never this, but hashed.
+pub(super) const UNKNOWN: &str = "unknown";
+
 /// What the requests that are counted together have in common: their key.
 ///
 /// A [`ClientIp`] is one, which is what most limits are by. Keys that break the rules of the store,
-/// or are longer than 256 bytes, become `sha256:<hash>`.
+/// or are longer than 256 bytes, become `sha256:<hash>`; so does `unknown`, which is the key of
+/// requests that [have none](super::MissingKey::Share).
 ///
 /// ```
 /// use http::HeaderName;
@@ -222,7 +227,7 @@ fn joined(a: Option<String>, b: Option<String>) -> Option<String> {
 }
 
 fn is_within_rules(key: &str) -> bool {
-    check_key(key, LONGEST, "the rate limit").is_ok()
+    key != UNKNOWN && check_key(key, LONGEST, "the rate limit").is_ok()
 }
 
 fn hash(key: impl AsRef<[u8]>) -> String {

@@ -8,14 +8,11 @@ use http::{HeaderMap, Response, response};
 use larder_core::rate_limit::{Decision, Permit};
 use larder_core::{Error, RateLimiter, Runtime as _, Timestamp};
 
-use super::by::Key;
+use super::by::{Key, UNKNOWN};
 use super::dialect::Told;
 use super::held::Held;
 use super::layer::{MissingKey, Shared};
 use super::refusal::{Refusal, Why};
-
-/// The key of all requests that have none, see [`MissingKey::Share`].
-const UNKNOWN: &str = "unknown";
 
 pub(super) enum Entry {
     Passes(Passage),

@@ -58,7 +58,8 @@ pub enum MissingKey {
     /// with 400. A limit that can be escaped by leaving something out is none.
     #[default]
     Refuse,
-    /// All such requests share the key `unknown`.
+    /// All such requests share the key `unknown`, which no other request has: one that sends that
+    /// as its key is counted by its hash.
     Share,
     /// It is not limited.
     Allow,

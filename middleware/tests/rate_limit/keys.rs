@@ -125,6 +125,15 @@ fn what_happens_without_a_key_is_a_policy() {
 }
 
 #[test]
+fn what_requests_without_a_key_share_nobody_can_use_up_by_sending_it() {
+    let world = World::layered([Quota::per_minute(1)], |layer: RateLimit| {
+        layer.missing_key(MissingKey::Share)
+    });
+    let requests: [&[(&str, &str)]; 4] = [&[("who", "unknown")], &[("who", "unknown")], &[], &[]];
+    assert_eq!(ask(&world, &requests), [200, 429, 200, 429]);
+}
+
+#[test]
 fn an_address_that_is_not_known_is_the_servers_fault() {
     for by in [
         By::from(ClientIp::peer()),
