@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::quota::{Name, Quota};
+use super::quota::{Name, Quota, Rule};
 use super::rule::{Answer, Verdict};
 
 /// Why a request is allowed or refused.
@@ -71,8 +71,13 @@ struct Rare {
 pub struct QuotaReport<'a> {
     /// The quota's name.
     pub policy: &'a str,
-    /// Its window.
+    /// How it counts.
+    pub rule: Rule,
+    /// Its window; the life of a lease where the rule is [`Rule::Concurrency`].
     pub window: Duration,
+    /// The time that brings as much as there can be at once. Equal to the window, but where the rule
+    /// is [`Rule::Gcra`]: of `Quota::per_second(10).burst(50)` it is five seconds.
+    pub refill: Duration,
     /// What it says. Where another quota refused the request: what is left without it.
     pub verdict: Verdict,
 }
@@ -81,7 +86,9 @@ pub struct QuotaReport<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Report {
     policy: Name,
+    rule: Rule,
     window: u64,
+    refill: u64,
     allowed: bool,
     limit: u64,
     remaining: u64,
@@ -117,7 +124,9 @@ impl Report {
         let (policy, window) = (quota.shared_name().clone(), quota.window_micros());
         Self {
             policy,
+            rule: quota.rule(),
             window,
+            refill: quota.refill_micros(),
             allowed,
             limit,
             remaining,
@@ -129,7 +138,9 @@ impl Report {
     fn public(&self) -> QuotaReport<'_> {
         QuotaReport {
             policy: &self.policy,
+            rule: self.rule,
             window: Duration::from_micros(self.window),
+            refill: Duration::from_micros(self.refill),
             verdict: Verdict {
                 allowed: self.allowed,
                 limit: self.limit,

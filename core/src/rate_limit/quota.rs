@@ -188,6 +188,17 @@ impl Quota {
     pub(super) fn window_micros(&self) -> u64 {
         u64::try_from(self.window.as_micros()).unwrap_or(u64::MAX)
     }
+
+    /// The time in which the rate brings as much as there can be at once, rounded up.
+    #[inline]
+    pub(super) fn refill_micros(&self) -> u64 {
+        let window = self.window_micros();
+        if self.rule != Rule::Gcra || self.burst == self.limit || self.limit == 0 {
+            return window;
+        }
+        let micros = u128::from(window) * u128::from(self.burst);
+        u64::try_from(micros.div_ceil(u128::from(self.limit))).unwrap_or(u64::MAX)
+    }
 }
 
 /// A quota's name, of which every decision has a copy.

@@ -4,9 +4,10 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use larder_core::Timestamp;
-use larder_core::rate_limit::{Decision, QuotaReport};
+use larder_core::rate_limit::{Decision, QuotaReport, Rule};
 
 /// The names and the form in which headers tell what a [`Decision`] says.
 ///
@@ -49,7 +50,8 @@ impl Dialect {
     pub const X_RATE_LIMIT: Self = Self(Kind::XRateLimit);
 
     /// As in draft-ietf-httpapi-ratelimit-headers-06: `RateLimit-Limit`, `RateLimit-Remaining`,
-    /// `RateLimit-Reset`, which is in seconds from now, and `RateLimit-Policy` with all quotas.
+    /// `RateLimit-Reset`, which is in seconds from now, and `RateLimit-Policy` with all quotas but
+    /// those that count leases.
     /// Equal to the `draft-6` of express-rate-limit.
     pub const DRAFT_6: Self = Self(Kind::Draft6);
 
@@ -66,7 +68,10 @@ impl Dialect {
     /// ```
     ///
     /// All quotas, first the one that binds. The `t` of one that refuses is the time after which
-    /// the request will pass, which is also that of `Retry-After`. The draft may still change.
+    /// it lets the request pass; of several the longest is that of `Retry-After`. Where there is a
+    /// `Retry-After`, quotas that allow have no `t`, as it would be later. Of GCRA, `q` is the burst
+    /// and `w` the time that brings it; leases are `qu="concurrent-requests"`, without a window. The
+    /// draft may still change.
     pub const IETF: Self = Self(Kind::Ietf);
 
     /// A dialect of one's own: writes what the decision says into the headers of the response. The
@@ -169,7 +174,7 @@ fn draft_6(told: &Told<'_>, headers: &mut HeaderMap) {
     headers.insert(RATELIMIT_LIMIT, digits(limit));
     headers.insert(RATELIMIT_REMAINING, digits(remaining));
     headers.insert(RATELIMIT_RESET, digits(seconds_of(reset.since(told.now))));
-    set(headers, RATELIMIT_POLICY, draft_policies(told.decision));
+    draft_policies(headers, told.decision);
 }
 
 fn draft_7(told: &Told<'_>, headers: &mut HeaderMap) {
@@ -179,38 +184,58 @@ fn draft_7(told: &Told<'_>, headers: &mut HeaderMap) {
     }
     let reset = seconds_of(reset.since(told.now));
     set(headers, RATELIMIT, format!("limit={limit}, remaining={remaining}, reset={reset}"));
-    set(headers, RATELIMIT_POLICY, draft_policies(told.decision));
+    draft_policies(headers, told.decision);
 }
 
-fn draft_policies(decision: &Decision) -> String {
-    listed(decision, |text, QuotaReport { verdict, window, .. }| {
-        write!(text, "{};w={}", verdict.limit, seconds_of(*window))
-    })
+/// But for leases, which have no window: these drafts know of no others.
+fn draft_policies(headers: &mut HeaderMap, decision: &Decision) {
+    let counted = decision.quotas().filter(|quota| quota.rule != Rule::Concurrency);
+    let policies = listed(counted, |text, quota| {
+        write!(text, "{};w={}", quota.verdict.limit, window_of(quota))
+    });
+    if !policies.is_empty() {
+        set(headers, RATELIMIT_POLICY, policies);
+    }
 }
 
 fn ietf(told: &Told<'_>, headers: &mut HeaderMap) {
     if told.decision.limit().is_none() {
         return;
     }
-    let limits = listed(told.decision, |text, QuotaReport { policy, verdict, .. }| {
+    // Of such a response a client waits that long: no `t` is to tell of a later time.
+    let is_to_wait = headers.contains_key(RETRY_AFTER);
+    let limits = listed(told.decision.quotas(), |text, QuotaReport { policy, verdict, .. }| {
         push_string(text, policy);
+        write!(text, ";r={}", integer(verdict.remaining))?;
+        if is_to_wait && verdict.allowed {
+            return Ok(());
+        }
         let until = told.left_of(verdict.retry_after.unwrap_or(verdict.reset));
-        write!(text, ";r={};t={}", integer(verdict.remaining), integer(until))
+        write!(text, ";t={}", integer(until))
     });
-    let policies = listed(told.decision, |text, QuotaReport { policy, window, verdict, .. }| {
-        push_string(text, policy);
-        write!(text, ";q={};w={}", integer(verdict.limit), integer(seconds_of(*window)))
+    let policies = listed(told.decision.quotas(), |text, quota| {
+        push_string(text, quota.policy);
+        write!(text, ";q={}", integer(quota.verdict.limit))?;
+        match quota.rule {
+            Rule::Concurrency => text.write_str(";qu=\"concurrent-requests\""),
+            _ => write!(text, ";w={}", integer(window_of(quota))),
+        }
     });
     add(headers, RATELIMIT, limits);
     add(headers, RATELIMIT_POLICY, policies);
 }
 
-fn listed(
-    decision: &Decision,
-    mut push: impl FnMut(&mut String, &QuotaReport<'_>) -> fmt::Result,
+/// In which time there is as much as the policy says, in whole seconds and at least one.
+fn window_of(quota: &QuotaReport<'_>) -> u64 {
+    seconds_of(quota.refill).max(1)
+}
+
+fn listed<'d>(
+    quotas: impl Iterator<Item = QuotaReport<'d>>,
+    mut push: impl FnMut(&mut String, &QuotaReport<'d>) -> fmt::Result,
 ) -> String {
     let mut text = String::with_capacity(32);
-    for quota in decision.quotas() {
+    for quota in quotas {
         if !text.is_empty() {
             text.push_str(", ");
         }

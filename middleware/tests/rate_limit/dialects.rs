@@ -155,6 +155,66 @@ fn the_time_of_a_refusal_is_that_after_which_the_request_will_pass() {
 }
 
 #[test]
+fn the_window_of_a_token_bucket_is_the_time_that_fills_it() {
+    for (quota, policy) in [
+        (Quota::per_second(10).burst(50), "q=50;w=5"),
+        (Quota::per_minute(7).burst(3), "q=3;w=26"),
+        (Quota::per_minute(100).gcra(), "q=100;w=60"),
+        (Quota::new(1_000, millis(100)).burst(5), "q=5;w=1"),
+    ] {
+        let draft = policy.trim_start_matches("q=").to_owned();
+        let quota = [quota.named("smooth")];
+        World::layered(quota.clone(), |layer| layer.headers([Dialect::IETF])).run(async |world| {
+            let seen = world.ask_as("a").await;
+            assert_eq!(seen.header("ratelimit-policy"), Some(&*format!("\"smooth\";{policy}")));
+        });
+        for dialect in [Dialect::DRAFT_6, Dialect::DRAFT_7] {
+            World::layered(quota.clone(), |layer| layer.headers([dialect])).run(async |world| {
+                assert_eq!(world.ask_as("a").await.header("ratelimit-policy"), Some(&*draft));
+            });
+        }
+    }
+}
+
+#[test]
+fn leases_are_told_in_their_unit_and_without_a_window() {
+    let quotas = [Quota::concurrent(4, seconds(30)), Quota::per_minute(9)];
+    World::layered(quotas.clone(), |layer| layer.headers([Dialect::IETF])).run(async |world| {
+        let seen = world.ask_as("a").await;
+        let policies = "\"concurrent\";q=4;qu=\"concurrent-requests\", \"minute\";q=9;w=60";
+        assert_eq!(seen.header("ratelimit-policy"), Some(policies));
+    });
+    World::layered(quotas, |layer| layer.headers([Dialect::DRAFT_6])).run(async |world| {
+        assert_eq!(world.ask_as("a").await.header("ratelimit-policy"), Some("9;w=60"));
+    });
+    let quota = [Quota::concurrent(4, seconds(30))];
+    World::layered(quota, |layer| layer.headers([Dialect::DRAFT_7])).run(async |world| {
+        let seen = world.ask_as("a").await;
+        assert_eq!(seen.header("ratelimit-policy"), None);
+        assert!(seen.header("ratelimit").unwrap().starts_with("limit=4, remaining=3"));
+    });
+}
+
+#[test]
+fn of_several_quotas_those_that_did_not_refuse_tell_no_later_time() {
+    let quotas = [
+        Quota::per_day(1_000),
+        Quota::new(2, seconds(10)).named("burst"),
+        Quota::new(2, minutes(1)).named("minute"),
+    ];
+    World::layered(quotas, |layer| layer.headers([Dialect::IETF])).run(async |world| {
+        world.ask_as("a").await;
+        world.ask_as("a").await;
+        let refused = world.ask_as("a").await;
+        let limits = "\"minute\";r=0;t=60, \"burst\";r=0;t=10, \"day\";r=998";
+        let mut told: Vec<_> = refused.header("ratelimit").unwrap().split(", ").collect();
+        told[1..].sort_unstable();
+        assert_eq!(told.join(", "), limits);
+        assert_eq!(refused.header("retry-after"), Some("60"));
+    });
+}
+
+#[test]
 fn names_are_strings_of_structured_fields() {
     for (name, string) in [
         ("a\"b\\c", r#""a\"b\\c""#),
