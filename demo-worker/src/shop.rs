@@ -7,6 +7,7 @@ use larder_core::{RateLimiter, seconds};
 use larder_demo::{App, Limits, PerMinute, Stores};
 use larder_http::rate_limit::ClientIp;
 use larder_kv::{DurableRateLimits, DurableStore, KvStore, WorkerRuntime};
+use worker::js_sys::Reflect;
 use worker::{Env, Error, Result};
 
 use crate::d1::D1;
@@ -39,16 +40,22 @@ fn open(env: &Env, runtime: &WorkerRuntime) -> Result<Router> {
 }
 
 fn limits(env: &Env, runtime: &WorkerRuntime) -> Result<Option<Limits>> {
-    let requests = match env.var("RATE_LIMIT") {
-        Ok(text) => {
-            text.to_string().parse().map_err(|error| refused_variable("RATE_LIMIT", error))?
-        }
-        Err(_) => PerMinute::default(),
+    let requests = match variable(env, "RATE_LIMIT") {
+        Some(text) => text.parse().map_err(|error| refused_variable("RATE_LIMIT", error))?,
+        None => PerMinute::default(),
     };
     let counts = DurableRateLimits::builder().objects(OBJECTS).open(env, "LARDER", runtime);
     // An object that sleeps, on another continent, takes its time to answer.
     let limiter = RateLimiter::builder(counts.map_err(refused)?).timeout(seconds(2));
     Limits::new(limiter.namespace("shop"), requests, ClientIp::cloudflare()).map_err(refused)
+}
+
+/// The text of a variable, which may also be a number; of what is neither, how JavaScript shows it.
+/// None where it is not defined.
+fn variable(env: &Env, name: &str) -> Option<String> {
+    let value = Reflect::get(env, &name.into()).ok().filter(|value| !value.is_undefined())?;
+    let number = || value.as_f64().map(|number| number.to_string());
+    Some(value.as_string().or_else(number).unwrap_or_else(|| format!("{value:?}")))
 }
 
 fn refused_variable(name: &str, error: impl std::error::Error) -> Error {
