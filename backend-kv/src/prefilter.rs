@@ -41,6 +41,8 @@ pub(crate) trait Gate: fmt::Debug + Send + Sync + 'static {
 ///
 /// - **What it knows**: a number of checks of a key, whatever they cost, in 10 or 60 seconds. Choose
 ///   it well above what the quotas allow.
+/// - **Every check counts** there: a request that passes two layers over one prefilter counts twice,
+///   which halves its limit.
 /// - **Peeks**, and checks that cost nothing, pass by it: it cannot look without counting.
 /// - **Its refusals** name its quota, say that nothing remains, and tell to wait for the whole
 ///   period: the binding does not say when it lets the key pass again.

@@ -19,7 +19,9 @@ use crate::time::Timestamp;
 ///
 /// When it is full, the key goes that would be forgotten next anyway: what is counted under it, or
 /// its block, ends first. What it forgets before its time it has to allow again, see
-/// [`evicted`](Self::evicted). It is split into parts of at least 1,024 keys, each with a lock and
+/// [`evicted`](Self::evicted). So whoever can choose many keys pushes out those with shorter windows
+/// than its own: let [`max_keys`](MemoryRateLimitsBuilder::max_keys) be well above the number of
+/// clients in a window. It is split into parts of at least 1,024 keys, each with a lock and
 /// a bound of its own, so that threads seldom meet.
 ///
 /// A key takes about 250 bytes and its own length, and 24 bytes for each lease that is held.

@@ -65,7 +65,8 @@ impl By {
     /// no key.
     ///
     /// A client writes what it likes. Only behind something that has checked the value does it limit
-    /// anybody. One that is a secret is better [`hashed`](Self::hashed).
+    /// anybody. One that is a secret, such as an API key, is to be [`hashed`](Self::hashed): keys
+    /// stand in the store, and errors that are logged can name them.
     #[must_use]
     pub const fn header(name: HeaderName) -> Self {
         Self(Kind::Header(name))
@@ -73,6 +74,10 @@ impl By {
 
     /// The path, without the query. With the feature `axum` it is the whole one inside of nested
     /// routers too.
+    ///
+    /// It is the path as it was sent: `/users/1` and `/users/2` are counted apart. To count by route,
+    /// give each route a layer of its own, or take axum's `MatchedPath` in a
+    /// [`function`](Self::function).
     ///
     /// By itself one limit for all clients together; see [`and`](Self::and).
     #[must_use]

@@ -142,7 +142,9 @@ impl RateLimit {
     /// what was taken, once the response is there. Nothing by default. Where there is such a
     /// function and the service ends with an error in place of a response, all of it is.
     ///
-    /// The response's headers tell what was left before.
+    /// The response's headers tell what was left before. What is given back after its fixed window
+    /// has ended goes to the next one. Where the client goes away before the response is there,
+    /// nothing is given back.
     ///
     /// ```
     /// # use larder_core::{MemoryRateLimits, Quota, RateLimiter};

@@ -40,6 +40,10 @@
 //! A request that has no key is [refused](MissingKey::Refuse) unless
 //! [told otherwise](RateLimit::missing_key).
 //!
+//! A plan that has to be awaited is looked up in a layer outside of this one, or by
+//! [`By::future`]: put its name into the key, and let
+//! [`quotas_by`](larder_core::RateLimiterBuilder::quotas_by) tell the quotas by the key.
+//!
 //! # What a response tells
 //!
 //! | | status | |
@@ -51,7 +55,8 @@
 //! | it has no key | 400, or 500 where its address is not known | |
 //!
 //! Refusals are `application/problem+json`, with `Cache-Control: no-store`; see [`Refusal`], and
-//! [`RateLimit::on_refusal`] for another answer. `Retry-After` is there where a wait helps, and
+//! [`RateLimit::on_refusal`] for another answer. `Retry-After` is there where a wait helps (none does
+//! where the request costs more than the limit), and
 //! whoever waits as long will not be refused for the same reason, unless the quota was taken
 //! meanwhile.
 //!

@@ -23,7 +23,8 @@ pub enum FailurePolicy {
     /// Everything is refused.
     Deny,
     /// This process counts by itself, in memory, for up to 10,000 keys. Each quota is a share of
-    /// itself.
+    /// itself. All begin at nothing: in the window in which the store fails, `n` processes allow up
+    /// to `limit + n * max(1, limit / n)`. Refunds do nothing meanwhile.
     Local {
         /// Among how many processes a quota is shared: its limit and burst are divided by this,
         /// rounded down, and at least 1.
