@@ -20,11 +20,10 @@ use tower::ServiceExt;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let url = std::env::var("LARDER_REDIS_URL").unwrap_or("redis://127.0.0.1:6379".into());
-    // A plain number under `ratelimit:<ip>`, as many services keep it. Without the layout, and with
-    // a namespace, every rule can be used, and several quotas at once.
+    // A plain number under `ratelimit:<ip>`, as many services keep it. Without the layout every
+    // rule can be used, and several quotas at once.
     let counts = RedisRateLimits::connect(&url).await?.layout(RateLimitLayout::Plain);
     let limiter = RateLimiter::builder(counts)
-        .namespace("")
         .quota(Quota::per_minute(100))
         // A Redis that is down lets everybody through. `local(n)` and `Deny` would not.
         .on_failure(FailurePolicy::Allow)

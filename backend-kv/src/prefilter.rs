@@ -165,6 +165,10 @@ impl<S: RateLimitStore> RateLimitStore for Prefilter<S> {
         self.store.capabilities()
     }
 
+    fn default_namespace(&self) -> &str {
+        self.store.default_namespace()
+    }
+
     fn runtime(&self) -> Arc<dyn Runtime> {
         Arc::clone(&self.runtime)
     }

@@ -18,8 +18,7 @@ use larder_tests::redis_server::RedisServer;
 use support::{Answer, FakeServer, cluster, handshake};
 use tokio::task::JoinSet;
 
-const WHOLE_NUMBERS: [(RateLimitLayout, &str); 2] =
-    [(RateLimitLayout::Plain, "ratelimit:a"), (RateLimitLayout::Express, "rl:a")];
+const WHOLE_NUMBERS: [RateLimitLayout; 2] = [RateLimitLayout::Plain, RateLimitLayout::Express];
 
 async fn limits(server: &RedisServer, layout: RateLimitLayout) -> RedisRateLimits {
     let store = RedisStore::builder().url(server.url()).command_timeout(seconds(30));
@@ -165,7 +164,20 @@ async fn checks_at_the_same_time_are_gathered_and_exact() {
 #[tokio::test]
 async fn the_keys_of_a_check_are_in_one_slot_and_meet_no_others() {
     let server = cluster().await;
-    let keys = ["a", "}a", "a}b", "{a}b", "x{a}b", "{}", "}{", "{{a}}", "2001:db8::/64", "}:fixed"];
+    let keys = [
+        "a",
+        "}a",
+        "a}b",
+        "{a}b",
+        "x{a}b",
+        "{}",
+        "}{",
+        "{{a}}",
+        "2001:db8::/64",
+        "}:fixed",
+        "{}{a}",
+        "ä}",
+    ];
     for layout in [RateLimitLayout::Exact, RateLimitLayout::Plain, RateLimitLayout::Express] {
         let limits = limits(&server, layout).await;
         let quotas = match layout {
@@ -260,7 +272,11 @@ async fn what_redis_cannot_count_is_named() {
     assert!(error.to_string().contains("closing brace"), "{error}");
     let error = limits.prefix("").reset("a", &[]).await.unwrap_err();
     assert!(error.to_string().contains("closing brace"), "{error}");
-    for (layout, _) in WHOLE_NUMBERS {
+    let limits = RedisRateLimits::lazy("redis://127.0.0.1:1/").unwrap();
+    let limits = limits.layout(RateLimitLayout::Express).prefix("rl:");
+    let error = limits.check(&Check::new("a", &[])).await.unwrap_err();
+    assert!(error.to_string().contains("RateLimiterBuilder::namespace"), "{error}");
+    for layout in WHOLE_NUMBERS {
         let limits = RedisRateLimits::lazy("redis://127.0.0.1:1/").unwrap().layout(layout);
         let quota = Quota::per_day(1);
         limits.check_quotas(std::slice::from_ref(&quota)).unwrap();
@@ -290,10 +306,36 @@ async fn what_redis_cannot_count_is_named() {
 }
 
 #[tokio::test]
-async fn whole_numbers_are_those_of_other_programs() {
+async fn a_limiter_counts_where_others_do_unless_told_otherwise() {
     let server = RedisServer::start();
-    let quota = Quota::per_minute(3);
-    for (layout, key) in WHOLE_NUMBERS {
+    for (layout, key) in [
+        (RateLimitLayout::Exact, "{limit:ratelimit:a}:minute"),
+        (RateLimitLayout::Plain, "ratelimit:a"),
+        (RateLimitLayout::Express, "rl:a"),
+    ] {
+        let limits = limits(&server, layout).await;
+        // As a limiter has it, and one over a store of which only the port is known.
+        let port: Arc<dyn RateLimitStore> = Arc::new(limits.clone());
+        for builder in [RateLimiter::builder(limits.clone()), RateLimiter::approximate(port)] {
+            let limiter = builder.quota(Quota::per_minute(3)).build().unwrap();
+            assert!(limiter.check("a").await.unwrap().is_allowed());
+            assert_eq!(server.command(&["DBSIZE"]), ":1");
+            assert!(life(&server, key) > 0, "{layout:?}");
+            limiter.reset("a").await.unwrap();
+        }
+        let limiter = RateLimiter::builder(limits).namespace("shop").quota(Quota::per_minute(3));
+        limiter.build().unwrap().check("a").await.unwrap();
+        let key = key.replace("ratelimit", "shop").replace("rl", "shop");
+        assert!(life(&server, &key) > 0, "{layout:?}");
+        server.command(&["FLUSHDB"]);
+    }
+}
+
+#[tokio::test]
+async fn whole_numbers_are_those_of_other_programs() {
+    let (quota, key) = (Quota::per_minute(3), "a");
+    for layout in WHOLE_NUMBERS {
+        let server = RedisServer::start();
         let limits = limits(&server, layout).await;
         let first = take(&limits, &quota, 1).await;
         assert_eq!((first.remaining(), first.reset()), (Some(2), Some(minutes(1))), "{layout:?}");
@@ -326,9 +368,9 @@ async fn whole_numbers_are_those_of_other_programs() {
 
 #[tokio::test]
 async fn a_whole_number_never_stays_without_an_expiry() {
-    let server = RedisServer::start();
-    let quota = Quota::per_minute(3);
-    for (layout, key) in WHOLE_NUMBERS {
+    let (quota, key) = (Quota::per_minute(3), "a");
+    for layout in WHOLE_NUMBERS {
+        let server = RedisServer::start();
         let limits = limits(&server, layout).await;
         let peek = || Check::new("a", std::slice::from_ref(&quota)).peek();
         // rate-limit-redis begins a new window; a service that lost its EXPIRE counted on.
@@ -367,9 +409,9 @@ async fn a_whole_number_never_stays_without_an_expiry() {
 
 #[tokio::test]
 async fn a_block_stands_beside_a_whole_number() {
-    let server = RedisServer::start();
-    let quota = Quota::per_minute(3);
-    for (layout, key) in WHOLE_NUMBERS {
+    let (quota, key) = (Quota::per_minute(3), "a");
+    for layout in WHOLE_NUMBERS {
+        let server = RedisServer::start();
         let limits = limits(&server, layout).await;
         take(&limits, &quota, 1).await;
         limits.block("a", hours(1)).await.unwrap();

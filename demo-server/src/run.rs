@@ -91,8 +91,8 @@ fn open(args: &Args) -> anyhow::Result<Kept> {
     let (counts, place) = (store.rate_limits(), store.address().to_owned());
     let (limiter, client) = if for_express {
         let counts = counts.layout(larder_redis::RateLimitLayout::Express);
-        // The keys of express-rate-limit: the client alone, and IPv6 by the first 56 bits.
-        (RateLimiter::builder(counts).namespace(""), client.ipv6_prefix(56))
+        // express-rate-limit counts IPv6 by the first 56 bits.
+        (RateLimiter::builder(counts), client.ipv6_prefix(56))
     } else {
         (RateLimiter::builder(counts).namespace("shop"), client)
     };

@@ -1,7 +1,5 @@
 //! What stands in Redis, and under which keys.
 
-use std::borrow::Cow;
-
 use larder_core::rate_limit::Rule;
 use larder_core::{Quota, StoreError};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -10,14 +8,14 @@ use super::config;
 
 /// What Redis has of a key's counts.
 ///
-/// | | keys of `203.0.113.9` | value |
+/// | | keys of `203.0.113.9`, by a limiter that names no namespace | value |
 /// | --- | --- | --- |
-/// | [`Exact`](Self::Exact) | `{limit:203.0.113.9}:minute` for each quota, by its name | a state of the quota's rule |
+/// | [`Exact`](Self::Exact) | `{limit:ratelimit:203.0.113.9}:minute` for each quota, by its name | a state of the quota's rule |
 /// | [`Plain`](Self::Plain) | `ratelimit:203.0.113.9` | a whole number that expires |
 /// | [`Express`](Self::Express) | `rl:203.0.113.9` | a whole number that expires |
 ///
-/// A block stands beside them: under `{limit:203.0.113.9}`, or under `{rl:203.0.113.9}:blocked`.
-/// On a Redis Cluster all keys of one check are in one slot.
+/// A block stands beside them: under `{limit:ratelimit:203.0.113.9}`, or under
+/// `{rl:203.0.113.9}:blocked`. On a Redis Cluster all keys of one check are in one slot.
 ///
 /// # Whole numbers
 ///
@@ -25,6 +23,11 @@ use super::config;
 /// [`Rule::FixedWindow`]; everything else is an error of
 /// [`StoreErrorKind::Config`](larder_core::StoreErrorKind::Config). Their windows end on whole
 /// milliseconds, and what a program asks has to be the same limit and window everywhere.
+///
+/// Their keys are the limiter's, with nothing added: its namespace, a `:`, and what is limited. The
+/// namespace is `ratelimit` or `rl` unless the limiter
+/// [names another](larder_core::rate_limit::RateLimiterBuilder::namespace), as where rate-limit-redis
+/// has another `prefix`.
 ///
 /// Larder adds nothing for what it refuses; the others do, as they add first and look then. So the
 /// number can be above the limit: nothing is left, and it ends with its window all the same. A
@@ -38,9 +41,8 @@ use super::config;
 /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = RedisStore::lazy("redis://127.0.0.1/")?;
 /// let limits = store.rate_limits().layout(RateLimitLayout::Express);
-/// // The key is the client alone, behind the layout's prefix.
-/// let limiter =
-///     RateLimiter::builder(limits).namespace("").quota(Quota::per_minute(100)).build()?;
+/// // Counts `203.0.113.9` under `rl:203.0.113.9`.
+/// let limiter = RateLimiter::builder(limits).quota(Quota::per_minute(100)).build()?;
 /// # Ok(()) }
 /// # run().unwrap();
 /// ```
@@ -59,12 +61,11 @@ pub enum RateLimitLayout {
 }
 
 impl RateLimitLayout {
-    /// What the keys begin with, unless told otherwise.
-    pub(super) fn prefix(self) -> &'static str {
+    /// The namespace of a limiter that names none.
+    pub(super) fn namespace(self) -> &'static str {
         match self {
-            Self::Exact => "limit:",
-            Self::Plain => "ratelimit:",
-            Self::Express => "rl:",
+            Self::Exact | Self::Plain => "ratelimit",
+            Self::Express => "rl",
         }
     }
 
@@ -126,16 +127,14 @@ impl Keys {
     }
 
     /// The key of the count, and that of the block, in the same slot.
-    pub(super) fn whole_number(prefix: &str, key: &str) -> Self {
-        let count = format!("{prefix}{key}");
-        let (tag, rest) = match slot_part(&count) {
-            Some(part) => (Cow::Borrowed(part), count.as_str()),
-            None => (Cow::Borrowed(count.as_str()), ""),
+    pub(super) fn whole_number(key: &str) -> Self {
+        let (tag, rest) = match slot_part(key) {
+            Some(part) => (part, key),
+            None => (key, ""),
         };
-        let block = format!("{{{tag}}}{rest}:blocked");
-        let mut keys = Self { text: count, ends: Vec::with_capacity(2) };
+        let mut keys = Self { text: key.to_owned(), ends: Vec::with_capacity(2) };
         keys.end();
-        keys.text.push_str(&block);
+        keys.text.extend(["{", tag, "}", rest, ":blocked"]);
         keys.end();
         keys
     }

@@ -89,7 +89,8 @@ use script::timed;
 pub struct RedisRateLimits {
     shared: Arc<Shared>,
     layout: RateLimitLayout,
-    prefix: Cow<'static, str>,
+    /// Of the exact layout, where it was set.
+    prefix: Option<Cow<'static, str>>,
 }
 
 struct Shared {
@@ -168,31 +169,41 @@ impl RedisRateLimits {
         let checks = Checks { script, apart: AtomicBool::new(false) };
         let checks = Arc::new(Gather::new(client, checks, inner.config.max_outstanding));
         let shared = Arc::new(Shared { store, owns_store, calls, scripts, checks, capabilities });
-        Self { shared, layout, prefix: Cow::Borrowed(layout.prefix()) }
+        Self { shared, layout, prefix: None }
     }
 
-    /// Keeps the counts in this layout, and sets the prefix of its keys to the layout's own.
-    #[must_use]
-    pub fn layout(self, layout: RateLimitLayout) -> Self {
-        Self { layout, prefix: Cow::Borrowed(layout.prefix()), ..self }
-    }
-
-    /// Sets what every key in Redis begins with: what rate-limit-redis calls `prefix`. To be set
-    /// after the layout.
+    /// Keeps the counts in this layout. It also says which namespace a limiter has that names none.
     ///
     /// ```
+    /// use larder_core::RateLimitStore;
     /// use larder_redis::{RateLimitLayout, RedisRateLimits};
     ///
     /// # fn run() -> Result<(), larder_core::StoreError> {
-    /// let limits = RedisRateLimits::lazy("redis://127.0.0.1/")?
-    ///     .layout(RateLimitLayout::Express)
-    ///     .prefix("shop:rl:");
+    /// let limits = RedisRateLimits::lazy("redis://127.0.0.1/")?.layout(RateLimitLayout::Express);
+    /// assert_eq!(limits.default_namespace(), "rl");
+    /// # Ok(()) }
+    /// # run().unwrap();
+    /// ```
+    #[must_use]
+    pub fn layout(self, layout: RateLimitLayout) -> Self {
+        Self { layout, ..self }
+    }
+
+    /// Sets what the keys of [`RateLimitLayout::Exact`] begin with, within their braces: `limit:`
+    /// by default. The other layouts have the limiter's keys as they are, and fail with
+    /// [`StoreErrorKind::Config`] where a prefix is set.
+    ///
+    /// ```
+    /// use larder_redis::RedisRateLimits;
+    ///
+    /// # fn run() -> Result<(), larder_core::StoreError> {
+    /// let limits = RedisRateLimits::lazy("redis://127.0.0.1/")?.prefix("shop:limit:");
     /// # Ok(()) }
     /// # run().unwrap();
     /// ```
     #[must_use]
     pub fn prefix(self, prefix: impl Into<Cow<'static, str>>) -> Self {
-        Self { prefix: prefix.into(), ..self }
+        Self { prefix: Some(prefix.into()), ..self }
     }
 
     /// Where the counts are, as a URL without user and password.
@@ -225,15 +236,26 @@ impl RedisRateLimits {
         quotas: &[Quota],
     ) -> Result<Keys, StoreError> {
         if self.layout != RateLimitLayout::Exact {
-            return Ok(Keys::whole_number(&self.prefix, key));
+            return match &self.prefix {
+                None => Ok(Keys::whole_number(key)),
+                Some(prefix) => {
+                    let detail = format!(
+                        "there is the prefix {prefix:?}, and the layout {:?} has the limiter's \
+                         keys as they are; leave it out, and set RateLimiterBuilder::namespace",
+                        self.layout
+                    );
+                    Err(config(operation, detail))
+                }
+            };
         }
+        let prefix = self.prefix.as_deref().unwrap_or("limit:");
         // Nothing between the braces would leave the slot to the whole of each key.
-        if self.prefix.is_empty() || self.prefix.starts_with('}') {
+        if prefix.is_empty() || prefix.starts_with('}') {
             let detail = "the prefix is empty or begins with a closing brace, so that the keys of \
                           a check would not meet in one slot; give it another first character";
             return Err(config(operation, detail));
         }
-        Ok(Keys::exact(&self.prefix, key, quotas))
+        Ok(Keys::exact(prefix, key, quotas))
     }
 
     fn question(

@@ -28,6 +28,10 @@ impl RateLimitStore for RedisRateLimits {
         &self.shared.capabilities
     }
 
+    fn default_namespace(&self) -> &str {
+        self.layout.namespace()
+    }
+
     fn runtime(&self) -> Arc<dyn Runtime> {
         self.shared.store.runtime()
     }

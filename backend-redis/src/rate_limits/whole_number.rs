@@ -9,7 +9,7 @@ use redis::Value;
 
 use super::RedisRateLimits;
 use super::decide::decide;
-use super::layout::{Keys, RateLimitLayout};
+use super::layout::RateLimitLayout;
 use super::packed::{self, Ask};
 use crate::script::Run;
 
@@ -22,7 +22,7 @@ impl RedisRateLimits {
         (key, quota): (&str, Option<&Quota>),
         cost: u64,
     ) -> Result<Counted, StoreError> {
-        let keys = Keys::whole_number(&self.prefix, key);
+        let keys = self.keys(operation, key, &[])?;
         let (limit, window) = match quota {
             Some(quota) => packed::whole_number(operation, quota)?,
             // Nothing is looked at but the block.

@@ -31,6 +31,11 @@ pub trait RateLimitStore: fmt::Debug + Send + Sync + 'static {
     /// How this store counts, and its limits.
     fn capabilities(&self) -> &RateLimitCapabilities;
 
+    /// What keys begin with, before a `:`, where their limiter names no namespace of its own.
+    fn default_namespace(&self) -> &str {
+        "ratelimit"
+    }
+
     /// The clock, timers and tasks that go with this store.
     fn runtime(&self) -> Arc<dyn Runtime>;
 
@@ -99,6 +104,10 @@ impl<S: RateLimitStore + ?Sized> RateLimitStore for Arc<S> {
 
     fn capabilities(&self) -> &RateLimitCapabilities {
         (**self).capabilities()
+    }
+
+    fn default_namespace(&self) -> &str {
+        (**self).default_namespace()
     }
 
     fn runtime(&self) -> Arc<dyn Runtime> {

@@ -217,11 +217,10 @@ async fn larder_dialects(redis: &RedisServer) -> Result<HttpClient> {
     for (draft, dialect) in
         [("draft-6", Dialect::DRAFT_6), ("draft-7", Dialect::DRAFT_7), ("draft-8", Dialect::IETF)]
     {
-        let counts = RedisRateLimits::connect(redis.url()).await?;
-        let counts = counts.layout(RateLimitLayout::Express).prefix(format!("{draft}:"));
+        let counts = RedisRateLimits::connect(redis.url()).await?.layout(RateLimitLayout::Express);
         // The name that express-rate-limit gives.
         let quota = Quota::per_minute(LIMIT).named("5-in-1min");
-        let limiter = RateLimiter::builder(counts).namespace("").quota(quota).build()?;
+        let limiter = RateLimiter::builder(counts).namespace(draft).quota(quota).build()?;
         let layer = RateLimit::new(limiter).headers([dialect]);
         let layer = layer.by(ClientIp::behind_proxies(1).ipv6_prefix(56));
         app = app.route(&format!("/limited/{draft}"), get(|| async { "from Larder" }).layer(layer));

@@ -36,7 +36,7 @@ pub struct RateLimiterBuilder {
     is_strict: bool,
     runtime: Option<Arc<dyn Runtime>>,
     name: Option<String>,
-    namespace: String,
+    namespace: Option<String>,
     quotas: Vec<Quota>,
     quotas_by: Option<QuotasOf>,
     lists: Lists,
@@ -53,7 +53,7 @@ impl RateLimiterBuilder {
             is_strict,
             runtime: None,
             name: None,
-            namespace: "ratelimit".into(),
+            namespace: None,
             quotas: Vec::new(),
             quotas_by: None,
             lists: Lists::default(),
@@ -64,10 +64,11 @@ impl RateLimiterBuilder {
         }
     }
 
-    /// What every key begins with, before a `:`. `ratelimit` by default; with an empty one nothing
-    /// stands before the key, as where the store has a prefix of its own.
+    /// What every key begins with, before a `:`. By default what the store
+    /// [says](RateLimitStore::default_namespace), which is `ratelimit` unless it documents another;
+    /// with an empty one nothing stands before the key.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
+        self.namespace = Some(namespace.into());
         self
     }
 
@@ -204,11 +205,12 @@ impl RateLimiterBuilder {
             }
             (None, quotas) => Quotas::Same(quotas.into()),
         };
+        let said = self.namespace.unwrap_or_else(|| self.store.default_namespace().into());
         let mut namespace = Namespace::default();
-        if !self.namespace.is_empty() {
+        if !said.is_empty() {
             let max_bytes = capabilities.max_key_bytes;
-            key::check("namespace", &self.namespace, max_bytes, self.store.name())?;
-            namespace = namespace.child(&self.namespace);
+            key::check("namespace", &said, max_bytes, self.store.name())?;
+            namespace = namespace.child(&said);
         }
         let remembers = !capabilities.in_process && self.remembered.0 > 0;
         Ok(RateLimiter {
@@ -218,7 +220,7 @@ impl RateLimiterBuilder {
                 fallback: Fallback::new(self.failure),
                 timeout: (!capabilities.in_process).then_some(self.timeout),
                 refusals: remembers.then(|| Refusals::new(self.remembered.0, self.remembered.1)),
-                meter: Meter::new(self.name.unwrap_or_else(|| self.namespace.clone())),
+                meter: Meter::new(self.name.unwrap_or(said)),
             }),
             namespace,
             quotas,
