@@ -5,6 +5,7 @@ use larder_core::{Quota, StoreError};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::config;
+use super::slot::tag_for;
 
 /// What Redis has of a key's counts.
 ///
@@ -128,13 +129,12 @@ impl Keys {
 
     /// The key of the count, and that of the block, in the same slot.
     pub(super) fn whole_number(key: &str) -> Self {
-        let (tag, rest) = match slot_part(key) {
-            Some(part) => (part, key),
-            None => (key, ""),
-        };
+        let tag = tag_for(key);
+        // What is not said by the tag.
+        let rest = if tag == key { "" } else { key };
         let mut keys = Self { text: key.to_owned(), ends: Vec::with_capacity(2) };
         keys.end();
-        keys.text.extend(["{", tag, "}", rest, ":blocked"]);
+        keys.text.extend(["{", &tag, "}", rest, ":blocked"]);
         keys.end();
         keys
     }
@@ -156,11 +156,4 @@ impl Keys {
             key
         })
     }
-}
-
-/// The part of a key that decides on its slot in a Redis Cluster, where that is not all of it.
-fn slot_part(key: &str) -> Option<&str> {
-    let (_, rest) = key.split_once('{')?;
-    let (part, _) = rest.split_once('}')?;
-    (!part.is_empty()).then_some(part)
 }
