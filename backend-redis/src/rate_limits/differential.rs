@@ -1,6 +1,8 @@
 //! The scripts against the rules that they equal: random histories on a clock that does what it
 //! wants, on a real Redis and on a [`KeyState`].
 
+mod counts;
+
 use std::time::Duration;
 
 use bytes::Bytes;
