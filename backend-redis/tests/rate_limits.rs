@@ -272,6 +272,8 @@ async fn what_redis_cannot_count_is_named() {
     assert!(error.to_string().contains("closing brace"), "{error}");
     let limits = RedisRateLimits::lazy("redis://127.0.0.1:1/").unwrap();
     let limits = limits.layout(RateLimitLayout::Express).prefix("rl:");
+    let error = limits.check_quotas(&[Quota::per_day(1)]).unwrap_err();
+    assert!(error.to_string().contains("namespace"), "{error}");
     let error = limits.check(&Check::new("a", &[])).await.unwrap_err();
     assert!(error.to_string().contains("RateLimiterBuilder::namespace"), "{error}");
     for layout in WHOLE_NUMBERS {

@@ -41,6 +41,7 @@ impl RateLimitStore for RedisRateLimits {
         if self.layout == RateLimitLayout::Exact {
             return self.question(OPERATION, Ask::Peek, ("key", quotas), 0, 0).map(drop);
         }
+        self.keys(OPERATION, "key", quotas)?;
         match self.layout.only(OPERATION, quotas)? {
             Some(quota) => packed::whole_number(OPERATION, quota).map(drop),
             None => Ok(()),
