@@ -240,6 +240,33 @@ impl Session {
         Ok(state.changes.user(stored).map(str::to_owned))
     }
 
+    /// Under what the store keeps this session, as a list of a user's sessions
+    /// [names each](super::UserSession::key); `None` where nothing is stored of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the session could not be loaded.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// let visit = sessions.open(None);
+    /// assert_eq!(visit.key().await?, None);
+    /// visit.sign_in("zoë").await?;
+    /// visit.save().await?;
+    /// let list = sessions.of_user("zoë").await?;
+    /// assert_eq!(visit.key().await?.as_ref(), Some(&list[0].key));
+    /// # Ok(()) }
+    /// ```
+    pub async fn key(&self) -> Result<Option<String>, Error> {
+        let state = self.loaded().await?;
+        Ok(match &state.stored {
+            Stored::Known { key, .. } => Some(key.clone()),
+            Stored::Unknown | Stored::Nothing => None,
+        })
+    }
+
     /// Signs `user` in, when the session is saved: under a new id, with the values kept. The old id
     /// is dead then, so that whoever knew it gains nothing (session fixation).
     ///

@@ -163,6 +163,19 @@ impl Sessions {
         self.lives.idle
     }
 
+    /// Where they are kept.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// assert_eq!(sessions.store().name(), "memory");
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn SessionStore> {
+        &self.store
+    }
+
     /// Under what the store keeps the session of that id.
     pub(super) fn key(&self, id: &SessionId) -> Result<String, Error> {
         let max = self.store.capabilities().max_key_bytes;
