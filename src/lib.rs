@@ -10,7 +10,8 @@
 //!   [`MemoryRateLimits`] counts in this process, `redis::RedisRateLimits` (feature `redis`) in Redis.
 //!   `http::RateLimit` (feature `http`) is a tower layer that asks one about each request.
 //! - [`Sessions`]: what a visitor's requests share, and who is signed in; [`MemorySessions`] keeps
-//!   them in this process, `redis::RedisSessions` (feature `redis`) in Redis.
+//!   them in this process, `redis::RedisSessions` (feature `redis`) in Redis. `http::SessionLayer`
+//!   (feature `http`) is a tower layer that gives each request its session.
 //! - [`Store`], [`RateLimitStore`], [`SessionStore`], [`Runtime`]: what a backend, or another platform, has to implement.
 //!
 //! | feature | brings |
@@ -21,7 +22,7 @@
 //! | `redis` | the stores on Redis and Valkey, on native targets |
 //! | `kv` | the stores on KV and Durable Objects, and the runtime of a request, on Workers |
 //! | `http` | the tower middleware |
-//! | `axum` | the same, with whole paths in keys inside of nested routers of axum, and the address of the connection |
+//! | `axum` | the same, with whole paths in keys inside of nested routers of axum, the address of the connection, and sessions as handlers ask for them |
 //! | `msgpack` | the MessagePack codec |
 //! | `testing` | a virtual clock |
 //!

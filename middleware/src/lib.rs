@@ -9,13 +9,15 @@
 //! - [`RateLimit`], the layer that limits requests by a [`RateLimiter`](larder_core::RateLimiter).
 //! - [`rate_limit`], by what requests are counted and what responses tell, and the types behind the
 //!   layer.
+//! - [`SessionLayer`], the layer that gives each request its [`Session`].
+//! - [`session`], how its cookie is set up, who is signed in, and the types behind the layer.
 //! - [`RequestRuntime`], what a request brings along where timers and tasks belong to requests, as
 //!   on Workers.
 //! - `policy` (not public): the rules of RFC 9111 as functions over request and response heads.
 //!
 //! The feature `axum` is for layers *inside* of nested routers of axum, which strip the prefix they
 //! are nested at: with it the keys have the whole path. On native targets it also reads where a
-//! connection comes from as axum's server tells it.
+//! connection comes from as axum's server tells it. Handlers can ask for their [`Session`].
 //!
 //! # Metrics
 //!
@@ -31,12 +33,16 @@
 //! | `larder_http_keyless_requests_total` | counter | `limiter` | requests that had no key to be counted by |
 
 mod key_text;
+mod own_or_inner;
 mod policy;
+mod problem;
 pub mod rate_limit;
 mod request_runtime;
 pub mod response_cache;
 mod runtime;
+pub mod session;
 
 pub use rate_limit::RateLimit;
 pub use request_runtime::RequestRuntime;
 pub use response_cache::ResponseCache;
+pub use session::{Session, SessionLayer};

@@ -3,11 +3,13 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::lock::{Mutex, MutexGuard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::presented::Presented;
 use super::record::{Changes, Data, Value};
 use super::store::StoredSession;
 use super::{SessionId, Sessions};
@@ -42,13 +44,22 @@ const FLASH: char = '~';
 #[derive(Clone)]
 pub struct Session {
     pub(super) sessions: Sessions,
-    pub(super) place: Option<Arc<str>>,
-    state: Arc<Mutex<State>>,
+    visit: Arc<Visit>,
+}
+
+struct Visit {
+    place: Option<String>,
+    is_touched: AtomicBool,
+    state: Mutex<State>,
 }
 
 pub(super) struct State {
     /// What the client presented, or was given; `None` where it is not that of `stored`.
     pub(super) presented: Option<SessionId>,
+    /// What else the client presented, the last first.
+    others: Vec<SessionId>,
+    /// Whether the client is to be told its id again.
+    pub(super) reissues: bool,
     pub(super) stored: Stored,
     pub(super) changes: Changes,
     /// Flash values of the request before, which go with this one.
@@ -57,6 +68,18 @@ pub(super) struct State {
     pub(super) renews: bool,
     /// Whether this request ended the session.
     pub(super) ended: bool,
+    /// Why the session is not known to this request.
+    not_loaded: Option<Error>,
+    /// What was to end and may go on, and why.
+    not_ended: Option<(Ending, Error)>,
+}
+
+/// What a request may end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    This,
+    Others,
+    All,
 }
 
 /// What the store holds of the session, as far as this request knows.
@@ -80,16 +103,23 @@ impl Stored {
 }
 
 impl Session {
-    pub(super) fn new(sessions: Sessions, id: Option<SessionId>, place: Option<String>) -> Self {
+    pub(super) fn new(sessions: Sessions, presented: Presented) -> Self {
+        let Presented { id, mut others, place, reissues } = presented;
+        others.reverse();
         let state = State {
             stored: if id.is_some() { Stored::Unknown } else { Stored::Nothing },
             presented: id,
+            others,
+            reissues,
             changes: Changes::default(),
             flashed: Data::new(),
             renews: false,
             ended: false,
+            not_loaded: None,
+            not_ended: None,
         };
-        Self { sessions, place: place.map(Into::into), state: Arc::new(Mutex::new(state)) }
+        let is_touched = AtomicBool::new(false);
+        Self { sessions, visit: Arc::new(Visit { place, is_touched, state: Mutex::new(state) }) }
     }
 
     /// The value under `key`.
@@ -160,7 +190,7 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub async fn remove(&self, key: impl Into<String>) {
-        self.state.lock().await.changes.set(key.into(), None);
+        self.touch().await.changes.set(key.into(), None);
     }
 
     /// Removes all values, when the session is saved. Who is signed in stays signed in.
@@ -175,7 +205,7 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub async fn clear(&self) {
-        self.state.lock().await.changes.clear();
+        self.touch().await.changes.clear();
     }
 
     /// Leaves a value for the next request that touches the session, and for no other: a notice
@@ -329,8 +359,9 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub async fn end(&self) -> Result<bool, Error> {
-        let mut state = self.state.lock().await;
-        self.end_this(&mut state).await
+        let mut state = self.touch().await;
+        let ended = self.end_this(&mut state).await;
+        state.heard_of_end(Ending::This, ended)
     }
 
     /// Ends the other sessions of who is signed in here: signs out everywhere else. How many there
@@ -348,10 +379,11 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub async fn end_others(&self) -> Result<u64, Error> {
-        let state = self.loaded().await?;
+        let mut state = self.loaded().await?;
         let Stored::Known { key, found } = &state.stored else { return Ok(0) };
         let Some(user) = state.changes.user(Some(&found.session)) else { return Ok(0) };
-        Ok(self.sessions.store.remove_of_user(user, Some(key)).await?)
+        let ended = self.sessions.remove_of_user(user, Some(key)).await;
+        state.heard_of_end(Ending::Others, ended)
     }
 
     /// Ends all sessions of who is signed in here, this one among them: signs out everywhere. How
@@ -374,15 +406,23 @@ impl Session {
     /// ```
     pub async fn end_all(&self) -> Result<u64, Error> {
         let mut state = self.loaded().await?;
+        let ended = self.end_all_of(&mut state).await;
+        state.heard_of_end(Ending::All, ended)
+    }
+
+    async fn end_all_of(&self, state: &mut State) -> Result<u64, Error> {
         let stored = state.stored.found().map(|found| &*found.session);
         let others = match state.changes.user(stored) {
-            Some(user) => self.sessions.store.remove_of_user(user, None).await?,
+            Some(user) => self.sessions.remove_of_user(user, None).await?,
             None => 0,
         };
-        Ok(others + u64::from(self.end_this(&mut state).await?))
+        Ok(others + u64::from(self.end_this(state).await?))
     }
 
     async fn end_this(&self, state: &mut State) -> Result<bool, Error> {
+        if !state.others.is_empty() {
+            self.load(state).await?;
+        }
         let key = match (&state.stored, &state.presented) {
             (Stored::Known { key, .. }, _) => Some(key.clone()),
             // It may be dead because the session moved a moment ago.
@@ -390,7 +430,7 @@ impl Session {
             (Stored::Unknown | Stored::Nothing, None) => None,
         };
         let was_there = match &key {
-            Some(key) => self.sessions.store.remove(key).await?,
+            Some(key) => self.sessions.in_time("remove", self.sessions.store.remove(key)).await?,
             None => false,
         };
         state.has_ended();
@@ -399,36 +439,95 @@ impl Session {
 
     async fn set<T: Serialize + ?Sized + Sync>(&self, key: String, value: &T) -> Result<(), Error> {
         match Value::of(value) {
-            Ok(value) => self.state.lock().await.changes.set(key, Some(value)),
+            Ok(value) => self.touch().await.changes.set(key, Some(value)),
             Err(source) => return Err(Error::SessionValue { key, source: Arc::new(source) }),
         }
         Ok(())
     }
 
+    /// The sessions that this is one of: to list those of its user, say.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let session = Sessions::builder(MemorySessions::new()).build()?.open(None);
+    /// if let Some(user) = session.user().await? {
+    ///     let list = session.sessions().of_user(&user).await?;
+    /// #   let _ = list;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Whether this request has used the session: then its response is about one visitor, and for
+    /// nobody else. Saving it, or ending sessions by their user, is no use.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let session = Sessions::builder(MemorySessions::new()).build()?.open(None);
+    /// assert!(!session.is_touched());
+    /// session.user().await?;
+    /// assert!(session.is_touched());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn is_touched(&self) -> bool {
+        self.visit.is_touched.load(Ordering::Acquire)
+    }
+
     pub(super) async fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().await
+        self.visit.state.lock().await
+    }
+
+    /// The state, if nobody else has it.
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        self.visit.state.try_lock()
+    }
+
+    pub(super) fn place(&self) -> Option<String> {
+        self.visit.place.clone()
+    }
+
+    /// The state, for what the request does with the session.
+    async fn touch(&self) -> MutexGuard<'_, State> {
+        self.visit.is_touched.store(true, Ordering::Release);
+        self.lock().await
     }
 
     async fn loaded(&self) -> Result<MutexGuard<'_, State>, Error> {
-        let mut state = self.state.lock().await;
-        self.load(&mut state).await?;
+        let mut state = self.touch().await;
+        let loaded = self.load(&mut state).await;
+        state.not_loaded = loaded.as_ref().err().cloned();
+        loaded?;
         Ok(state)
     }
 
-    /// Looks the presented id up, once.
+    /// Looks the presented ids up, once, until one is that of a session.
     pub(super) async fn load(&self, state: &mut State) -> Result<(), Error> {
-        let (Stored::Unknown, Some(id)) = (&state.stored, &state.presented) else { return Ok(()) };
-        let key = self.sessions.key(id)?;
-        match self.load_from(&key).await? {
-            Some(found) => state.take_up(key, found),
-            None => state.stored = Stored::Nothing,
+        while let (Stored::Unknown, Some(id)) = (&state.stored, &state.presented) {
+            let key = self.sessions.key(id)?;
+            match self.load_from(&key).await? {
+                Some(found) => state.take_up(key, found),
+                None => match state.others.pop() {
+                    Some(other) => state.presented = Some(other),
+                    None => state.stored = Stored::Nothing,
+                },
+            }
         }
         Ok(())
     }
 
     /// The session under `key`, if its time is not over.
     pub(super) async fn load_from(&self, key: &str) -> Result<Option<StoredSession>, Error> {
-        let found = self.sessions.store.load(key).await?;
+        let store = &self.sessions.store;
+        let found = match store.load_now(key) {
+            Some(found) => found?,
+            None => self.sessions.in_time("load", store.load(key)).await?,
+        };
         Ok(found.filter(|found| found.session.is_live(self.sessions.runtime.now())))
     }
 }
@@ -441,10 +540,27 @@ impl State {
             self.changes.set_unless_set(key, None);
         }
         self.stored = Stored::Known { key, found };
+        self.others.clear();
+    }
+
+    fn heard_of_end<T>(&mut self, ending: Ending, ended: Result<T, Error>) -> Result<T, Error> {
+        match &ended {
+            Err(error) => self.not_ended = Some((ending, error.clone())),
+            Ok(_) => {
+                self.not_ended.take_if(|(failed, _)| ending == *failed || ending == Ending::All);
+            }
+        }
+        ended
+    }
+
+    /// What this request asked of the session and was not done.
+    pub(super) fn failure(&self) -> Option<&Error> {
+        self.not_loaded.as_ref().or(self.not_ended.as_ref().map(|(_, error)| error))
     }
 
     pub(super) fn has_ended(&mut self) {
         (self.stored, self.presented) = (Stored::Nothing, None);
+        self.others.clear();
         (self.changes, self.flashed) = (Changes::default(), Data::new());
         (self.renews, self.ended) = (false, true);
     }

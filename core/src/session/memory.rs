@@ -180,6 +180,13 @@ impl Inner {
         self.next_version.fetch_add(1, Ordering::Relaxed)
     }
 
+    fn load(&self, key: &str) -> Option<StoredSession> {
+        let now = self.runtime.now();
+        self.slots.change(key, now, |slot| {
+            slot.live(now).map(|(session, version)| stored(session, *version))
+        })
+    }
+
     /// Before the session itself, so that whoever ends all of a user's finds it.
     fn index(&self, now: Timestamp, key: &str, session: &SessionRecord) {
         let Some(user) = &session.user else { return };
@@ -258,10 +265,11 @@ impl SessionStore for MemorySessions {
     }
 
     async fn load(&self, key: &str) -> Result<Option<StoredSession>, StoreError> {
-        let now = self.inner.runtime.now();
-        Ok(self.inner.slots.change(key, now, |slot| {
-            slot.live(now).map(|(session, version)| stored(session, *version))
-        }))
+        Ok(self.inner.load(key))
+    }
+
+    fn load_now(&self, key: &str) -> Option<Result<Option<StoredSession>, StoreError>> {
+        Some(Ok(self.inner.load(key)))
     }
 
     async fn create(

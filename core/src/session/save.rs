@@ -76,8 +76,15 @@ impl Session {
     /// [`Error::Store`] where the store fails: whether the changes were saved is not known then, and
     /// saving again is safe. [`Error::SessionTooLarge`], [`Error::SessionContended`] and
     /// [`Error::NoRandomness`].
+    ///
+    /// Where this request asked for its session and was not given it, or was to end it and did not,
+    /// that error again, and nothing is saved: whatever the request made of it, it does not know who
+    /// it serves. It is forgotten where the same call succeeds.
     pub async fn save(&self) -> Result<Saved, Error> {
         let mut state = self.lock().await;
+        if let Some(failure) = state.failure() {
+            return Err(failure.clone());
+        }
         if !state.changes.is_empty() {
             self.load(&mut state).await?;
         }
@@ -103,13 +110,45 @@ impl Session {
             }
             stored => {
                 state.stored = stored;
-                let cookie = match state.ended {
-                    true => SessionCookie::Remove,
-                    false => SessionCookie::Keep,
-                };
-                Ok(Saved { cookie, ..Saved::default() })
+                Ok(state.nothing_to_save_of_none())
             }
         }
+    }
+
+    /// What [`save`](Self::save) comes to, where the store need not be asked for it: nothing changed,
+    /// and that the session was used is noted already. Else `None`, and nothing is done.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let session = Sessions::builder(MemorySessions::new()).build()?.open(None);
+    /// assert!(session.save_now().is_some());
+    /// session.insert("theme", "dark").await?;
+    /// assert!(session.save_now().is_none());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn save_now(&self) -> Option<Result<Saved, Error>> {
+        if !self.is_touched() {
+            return Some(Ok(Saved::default()));
+        }
+        let state = self.try_lock()?;
+        if let Some(failure) = state.failure() {
+            return Some(Err(failure.clone()));
+        }
+        if !state.changes.is_empty() || state.renews {
+            return None;
+        }
+        match &state.stored {
+            Stored::Known { found, .. } if self.is_use_to_be_noted(found) => None,
+            Stored::Known { found, .. } => Some(Ok(state.nothing_to_save(found))),
+            Stored::Unknown | Stored::Nothing => Some(Ok(state.nothing_to_save_of_none())),
+        }
+    }
+
+    fn is_use_to_be_noted(&self, found: &StoredSession) -> bool {
+        let seen_at = found.session.seen_at;
+        self.sessions.lives.wants_touch(self.sessions.runtime.recent().max(seen_at), seen_at)
     }
 
     /// A busy reader writes only now and then.
@@ -121,12 +160,13 @@ impl Session {
     ) -> Result<Saved, Error> {
         let (now, lives) = (self.sessions.runtime.now(), &self.sessions.lives);
         let session = &found.session;
-        if !lives.wants_touch(now, session.seen_at) {
-            return Ok(Saved::default());
+        if !self.is_use_to_be_noted(found) {
+            return Ok(state.nothing_to_save(found));
         }
         let expires_at = lives.expires_at(session.created_at, now);
         let touch = Touch::new(now, self.place(), expires_at);
-        let is_there = self.sessions.store.touch(key, &touch).await?;
+        let touched = self.sessions.store.touch(key, &touch);
+        let is_there = self.sessions.in_time("touch", touched).await?;
         let cookie = match &state.presented {
             // The cookie's own life is to go on as well.
             Some(id) if is_there => SessionCookie::Set { id: id.clone(), expires_at },
@@ -145,10 +185,16 @@ impl Session {
         for _ in 0..TRIES {
             let session = self.with_changes(state, SessionRecord::clone(&found.session))?;
             let new = if state.renews { Some(self.new_id()?) } else { None };
-            let store = &self.sessions.store;
+            let (sessions, store) = (&self.sessions, &self.sessions.store);
             let updated = match &new {
-                Some((_, new_key)) => store.renew(&key, &found.version, new_key, &session).await?,
-                None => store.update(&key, &found.version, &session).await?,
+                Some((_, new_key)) => {
+                    let renewed = store.renew(&key, &found.version, new_key, &session);
+                    sessions.in_time("renew", renewed).await?
+                }
+                None => {
+                    let updated = store.update(&key, &found.version, &session);
+                    sessions.in_time("update", updated).await?
+                }
             };
             match updated {
                 Updated::Done(version) => {
@@ -199,7 +245,8 @@ impl Session {
             let now = self.sessions.runtime.now();
             let session = self.with_changes(state, SessionRecord::new(now, Timestamp::MAX))?;
             let (id, key) = self.new_id()?;
-            if let Some(version) = self.sessions.store.create(&key, &session).await? {
+            let created = self.sessions.store.create(&key, &session);
+            if let Some(version) = self.sessions.in_time("create", created).await? {
                 let cookie = SessionCookie::Set { id, expires_at: session.expires_at };
                 state.is_saved(&cookie, key, session, version);
                 return Ok(Saved { cookie, ..Saved::default() });
@@ -230,13 +277,27 @@ impl Session {
         }
         Ok(session)
     }
-
-    fn place(&self) -> Option<String> {
-        self.place.as_deref().map(str::to_owned)
-    }
 }
 
 impl State {
+    fn nothing_to_save(&self, found: &StoredSession) -> Saved {
+        let cookie = match &self.presented {
+            Some(id) if self.reissues => {
+                SessionCookie::Set { id: id.clone(), expires_at: found.session.expires_at }
+            }
+            _ => SessionCookie::Keep,
+        };
+        Saved { cookie, ..Saved::default() }
+    }
+
+    fn nothing_to_save_of_none(&self) -> Saved {
+        let cookie = match self.ended {
+            true => SessionCookie::Remove,
+            false => SessionCookie::Keep,
+        };
+        Saved { cookie, ..Saved::default() }
+    }
+
     fn is_saved(
         &mut self,
         cookie: &SessionCookie,

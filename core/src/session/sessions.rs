@@ -1,15 +1,21 @@
 //! The set-up of sessions, shared by all requests.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures::future::{Either, select};
+
 use super::life::Lifetimes;
+use super::presented::Presented;
 use super::store::{SessionStore, StrongSessionStore, UserSession};
 use super::{Session, SessionId};
-use crate::error::Error;
+use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::key::{self, Namespace};
 use crate::runtime::Runtime;
+use crate::time::seconds;
 
 /// Sessions over a [`SessionStore`].
 ///
@@ -41,6 +47,7 @@ pub struct Sessions {
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) lives: Lifetimes,
+    timeout: Duration,
     namespace: Namespace,
 }
 
@@ -80,7 +87,7 @@ impl Sessions {
     /// The session of a request that presents `id`, or none. Nothing is loaded yet.
     #[must_use]
     pub fn open(&self, id: Option<SessionId>) -> Session {
-        Session::new(self.clone(), id, None)
+        self.open_presented(Presented::new(id))
     }
 
     /// Like [`open`](Self::open), for a request that comes from `place`, an address or a device: a
@@ -99,7 +106,22 @@ impl Sessions {
     /// ```
     #[must_use]
     pub fn open_from(&self, id: Option<SessionId>, place: impl Into<String>) -> Session {
-        Session::new(self.clone(), id, Some(place.into()))
+        self.open_presented(Presented::new(id).seen_from(place))
+    }
+
+    /// Like [`open`](Self::open), for a request of which there is more to say.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # use larder_core::session::Presented;
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// let session = sessions.open_presented(Presented::new(None).seen_from("203.0.113.9"));
+    /// # let _ = session;
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn open_presented(&self, presented: Presented) -> Session {
+        Session::new(self.clone(), presented)
     }
 
     /// The live sessions of `user`, the one that was used last first.
@@ -116,7 +138,7 @@ impl Sessions {
     /// # Ok(()) }
     /// ```
     pub async fn of_user(&self, user: &str) -> Result<Vec<UserSession>, Error> {
-        Ok(self.store.of_user(user).await?)
+        self.in_time("of_user", self.store.of_user(user)).await
     }
 
     /// Ends all sessions of `user`, as after a change of the password or of rights; how many there
@@ -137,7 +159,7 @@ impl Sessions {
     /// # Ok(()) }
     /// ```
     pub async fn end_of_user(&self, user: &str) -> Result<u64, Error> {
-        Ok(self.store.remove_of_user(user, None).await?)
+        self.remove_of_user(user, None).await
     }
 
     /// These sessions on the timers and the calls of `runtime`, as [`Cache::on`](crate::Cache::on):
@@ -154,7 +176,13 @@ impl Sessions {
     #[must_use]
     pub fn on(&self, runtime: Arc<dyn Runtime>) -> Self {
         let store = self.store.bound_to(&runtime).unwrap_or_else(|| Arc::clone(&self.store));
-        Self { store, runtime, lives: self.lives, namespace: self.namespace.clone() }
+        Self { store, runtime, ..self.clone() }
+    }
+
+    /// The clock, timers and tasks of these sessions.
+    #[must_use]
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
     }
 
     /// How long a session lives that nobody uses.
@@ -174,6 +202,36 @@ impl Sessions {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn SessionStore> {
         &self.store
+    }
+
+    pub(super) async fn remove_of_user(
+        &self,
+        user: &str,
+        except: Option<&str>,
+    ) -> Result<u64, Error> {
+        self.in_time("remove_of_user", self.store.remove_of_user(user, except)).await
+    }
+
+    /// What the store answers; a store that takes too long has failed.
+    pub(super) async fn in_time<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Error> {
+        let mut call = pin!(call);
+        // One that answers at once needs no timer.
+        if let Poll::Ready(result) = futures::poll!(call.as_mut()) {
+            return Ok(result?);
+        }
+        match select(call, self.runtime.sleep(self.timeout)).await {
+            Either::Left((result, _)) => Ok(result?),
+            Either::Right(_) => {
+                let after = self.timeout;
+                let detail = format!("no answer within {after:?} (see SessionsBuilder::timeout)");
+                let kind = StoreErrorKind::Timeout;
+                Err(StoreError::new(kind, self.store.name(), operation, detail).into())
+            }
+        }
     }
 
     /// Under what the store keeps the session of that id.
@@ -215,12 +273,14 @@ pub struct SessionsBuilder {
     runtime: Option<Arc<dyn Runtime>>,
     namespace: String,
     lives: Lifetimes,
+    timeout: Duration,
 }
 
 impl SessionsBuilder {
     fn new(store: Arc<dyn SessionStore>, is_strict: bool) -> Self {
         let lives = Lifetimes::default();
-        Self { store, is_strict, runtime: None, namespace: "sess".into(), lives }
+        let (namespace, timeout) = ("sess".into(), seconds(5));
+        Self { store, is_strict, runtime: None, namespace, lives, timeout }
     }
 
     /// What every key begins with, before a `:`. `sess` by default.
@@ -249,6 +309,14 @@ impl SessionsBuilder {
         self
     }
 
+    /// How long one call to the store may take; one that takes longer has failed. 5 seconds by
+    /// default. Stores have time-outs of their own, which tell more of what went wrong: let this be
+    /// longer.
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.timeout = time;
+        self
+    }
+
     /// The clock, timers and tasks to use. Those of the store by default.
     pub fn runtime(mut self, runtime: impl Runtime) -> Self {
         self.runtime = Some(Arc::new(runtime));
@@ -269,11 +337,16 @@ impl SessionsBuilder {
             return Err(Error::Config { setting: "store", problem: problem.into() });
         }
         self.lives.check()?;
+        if self.timeout.is_zero() {
+            let problem = "it is zero; give it at least a millisecond".into();
+            return Err(Error::Config { setting: "timeout", problem });
+        }
         key::check("namespace", &self.namespace, capabilities.max_key_bytes, self.store.name())?;
         Ok(Sessions {
             runtime: self.runtime.unwrap_or_else(|| self.store.runtime()),
             store: self.store,
             lives: self.lives,
+            timeout: self.timeout,
             namespace: Namespace::default().child(&self.namespace),
         })
     }

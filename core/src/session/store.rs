@@ -51,6 +51,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// The session under `key`. A tombstone is none.
     async fn load(&self, key: &str) -> Result<Option<StoredSession>, StoreError>;
 
+    /// The same at once, where the store need not be waited for; `None` where it must.
+    fn load_now(&self, key: &str) -> Option<Result<Option<StoredSession>, StoreError>> {
+        let _ = key;
+        None
+    }
+
     /// Makes a session where neither a session nor a tombstone stands; `None` where one does.
     async fn create(
         &self,
@@ -131,6 +137,10 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
 
     async fn load(&self, key: &str) -> Result<Option<StoredSession>, StoreError> {
         (**self).load(key).await
+    }
+
+    fn load_now(&self, key: &str) -> Option<Result<Option<StoredSession>, StoreError>> {
+        (**self).load_now(key)
     }
 
     async fn create(

@@ -40,6 +40,7 @@ pub(super) struct ResponseDirectives {
     pub(super) no_cache: bool,
     /// As `no_cache`.
     pub(super) private: bool,
+    pub(super) public: bool,
     pub(super) max_age: Option<Lifetime>,
     pub(super) s_maxage: Option<Lifetime>,
 }
@@ -59,6 +60,7 @@ impl ResponseDirectives {
             found.no_store |= directive.is("no-store");
             found.no_cache |= directive.is("no-cache");
             found.private |= directive.is("private");
+            found.public |= directive.is("public");
             if directive.is("max-age") {
                 merge(&mut found.max_age, directive.lifetime());
             } else if directive.is("s-maxage") {
@@ -67,6 +69,19 @@ impl ResponseDirectives {
         }
         found
     }
+}
+
+/// What a response tells caches, each directive after a comma, less what it says about who may share
+/// it.
+pub(super) fn without_sharing(headers: &HeaderMap) -> Vec<u8> {
+    let mut list = Vec::new();
+    for directive in directives(headers, CACHE_CONTROL) {
+        if !["public", "private", "s-maxage", ""].into_iter().any(|name| directive.is(name)) {
+            list.extend_from_slice(b", ");
+            directive.write(&mut list);
+        }
+    }
+    list
 }
 
 fn merge(known: &mut Option<Lifetime>, new: Lifetime) {
@@ -92,6 +107,25 @@ enum Argument<'a> {
 impl Directive<'_> {
     fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// As it is read again. An argument that cannot be read is left out.
+    fn write(&self, list: &mut Vec<u8>) {
+        list.extend_from_slice(self.name);
+        let Argument::Text(text) = &self.argument else { return };
+        list.push(b'=');
+        if !text.is_empty() && text.iter().copied().all(is_token) {
+            list.extend_from_slice(text);
+            return;
+        }
+        list.push(b'"');
+        for byte in text.iter() {
+            if matches!(byte, b'"' | b'\\') {
+                list.push(b'\\');
+            }
+            list.push(*byte);
+        }
+        list.push(b'"');
     }
 
     fn lifetime(&self) -> Lifetime {
@@ -215,7 +249,7 @@ fn closing_quote(text: &[u8]) -> Option<usize> {
 }
 
 /// RFC 9110, section 5.6.2.
-pub(super) fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -54,6 +54,10 @@ impl FieldNames {
         self.0.is_empty()
     }
 
+    pub(crate) fn contains(&self, name: &HeaderName) -> bool {
+        self.0.contains(name)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -4,15 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use larder_core::Error;
 use larder_core::rate_limit::{Decision, Reason};
 use larder_core::seconds;
-use serde::Serialize;
 
 use super::dialect::seconds_of;
+use crate::problem::Problem;
 
 /// After which time it may be tried again, where the store of counts failed.
 const STORE_FAILED: Duration = seconds(2);
@@ -94,35 +94,22 @@ impl<'a> Refusal<'a> {
     /// (draft-ietf-httpapi-ratelimit-headers).
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {
-        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
-        let mut response = Response::new(Bytes::from(body));
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut response = self.problem().response();
         if let Some(seconds) = self.retry_after_seconds() {
-            headers.insert(RETRY_AFTER, seconds.into());
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
     }
 
     fn problem(&self) -> Problem<'a> {
-        let status = self.status();
-        let reason = self.decision().map(Decision::reason);
-        let (r#type, title) = match reason {
-            Some(Reason::OverQuota) => (
-                "https://iana.org/assignments/http-problem-types#quota-exceeded",
-                "Request cannot be satisfied as assigned quota has been exceeded",
-            ),
-            _ => ("about:blank", status.canonical_reason().unwrap_or("Error")),
-        };
-        let violated = self.decision().filter(|_| reason == Some(Reason::OverQuota));
-        let violated_policies = violated.map(|decision| {
-            let violated = decision.quotas().filter(|quota| !quota.verdict.allowed);
-            violated.map(|quota| quota.policy).collect()
-        });
-        let detail = self.detail();
-        Problem { r#type, title, status: status.as_u16(), detail, violated_policies }
+        let problem = Problem::of(self.status(), self.detail());
+        match self.decision() {
+            Some(decision) if decision.reason() == Reason::OverQuota => {
+                let violated = decision.quotas().filter(|quota| !quota.verdict.allowed);
+                problem.quota_exceeded(violated.map(|quota| quota.policy).collect())
+            }
+            _ => problem,
+        }
     }
 
     fn detail(&self) -> String {
@@ -171,14 +158,4 @@ impl fmt::Debug for Refusal<'_> {
         };
         debug.finish_non_exhaustive()
     }
-}
-
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: String,
-    #[serde(rename = "violated-policies", skip_serializing_if = "Option::is_none")]
-    violated_policies: Option<Vec<&'a str>>,
 }

@@ -1,0 +1,65 @@
+//! Where a request comes from, as a list of a user's sessions shows it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::USER_AGENT;
+use http::request::Parts;
+
+use crate::rate_limit::ClientIp;
+
+/// How much is kept of what a client says about itself.
+const LONGEST: usize = 200;
+
+type Find = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
+
+#[derive(Clone)]
+pub(super) enum Place {
+    /// The address and the browser.
+    Client(ClientIp),
+    Function(Find),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Client(ClientIp::peer())
+    }
+}
+
+impl Place {
+    pub(super) fn of(&self, request: &Parts) -> Option<String> {
+        let mut place = match self {
+            Self::Client(address) => {
+                let agent = request.headers.get(USER_AGENT).map(|agent| agent.as_bytes());
+                of_client(address.of(request).map(|address| address.to_string()), agent)?
+            }
+            Self::Function(find) => find(request)?,
+        };
+        if place.len() > LONGEST {
+            place.truncate(place.floor_char_boundary(LONGEST));
+        }
+        Some(place)
+    }
+}
+
+/// A client may write what it likes for its browser's name: of that only what can be shown.
+fn of_client(address: Option<String>, agent: Option<&[u8]>) -> Option<String> {
+    let mut place = address.unwrap_or_default();
+    let agent = agent.unwrap_or_default();
+    place.reserve(agent.len().min(LONGEST) + 1);
+    if !place.is_empty() && !agent.is_empty() {
+        place.push(' ');
+    }
+    let shown = agent.iter().filter(|byte| (b' '..=b'~').contains(byte)).take(LONGEST);
+    place.extend(shown.map(|byte| char::from(*byte)));
+    (!place.is_empty()).then_some(place)
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(address) => address.fmt(f),
+            Self::Function(_) => f.write_str("Function"),
+        }
+    }
+}
