@@ -23,6 +23,7 @@
 //! | `kv` | the stores on KV and Durable Objects, and the runtime of a request, on Workers |
 //! | `http` | the tower middleware |
 //! | `axum` | the same, with whole paths in keys inside of nested routers of axum, the address of the connection, and sessions as handlers ask for them |
+//! | `encrypted-cookies` | cookies of sessions in which an id cannot be read |
 //! | `msgpack` | the MessagePack codec |
 //! | `testing` | a virtual clock |
 //!

@@ -10,6 +10,7 @@ use larder_core::{Claim, Entry, Error, Followed, Leader, Runtime as _};
 use super::layer::Shared;
 use super::stored::Stored;
 use super::variants::Variants;
+use crate::Session;
 use crate::policy::Use;
 
 /// What looking a request up has come to.
@@ -29,6 +30,8 @@ pub(super) struct Miss {
     pub(super) variant_of: Option<(String, Variants)>,
     /// Kept for a response with `Vary`; the request itself is the service's by then.
     pub(super) request_headers: Option<HeaderMap>,
+    /// That of the request, where a layer around this one has given it one.
+    pub(super) session: Option<Session>,
 }
 
 /// The answer, where the store can tell it at once. Otherwise [`find`] goes on from `place`.
@@ -110,7 +113,8 @@ impl Place {
     fn miss(self, leader: Box<Leader<Stored>>, shared: &Shared, request: &Parts) -> Box<Miss> {
         let request_headers = (!shared.settings.is_plain()).then(|| request.headers.clone());
         let Self { key, variant_of } = self;
-        Box::new(Miss { leader, key, variant_of, request_headers })
+        let session = request.extensions.get().cloned();
+        Box::new(Miss { leader, key, variant_of, request_headers, session })
     }
 }
 

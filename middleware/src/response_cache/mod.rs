@@ -62,6 +62,7 @@
 //! | 304 | not stored: it speaks of a response that the client has | 9111 §4.3.4 |
 //! | 400 and above | not stored | |
 //! | `Set-Cookie` | not stored: it would give one user's cookie to all | 9111 §7.3 |
+//! | made with a look into a [`Session`](crate::Session) | not stored: it is for one visitor | 9111 §5.2.2.7 |
 //! | `Cache-Control: no-store`, `private` | not stored | 9111 §5.2.2.5, §5.2.2.7 |
 //! | `Cache-Control: no-cache` | not stored, as it would have to be revalidated every time | 9111 §5.2.2.4 |
 //! | `Vary: *` | not stored | 9111 §4.1 |

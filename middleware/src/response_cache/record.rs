@@ -13,6 +13,7 @@ use super::layer::Shared;
 use super::plain::PlainResponse;
 use super::stored::{Stored, StoredResponse};
 use super::variants::Variants;
+use crate::Session;
 use crate::policy::{self, Keep, Refusal};
 
 /// A response that is being copied. Dropped before its end, it frees its key.
@@ -30,6 +31,7 @@ struct Open {
     key: String,
     head: Head,
     fresh_until: Timestamp,
+    session: Option<Session>,
 }
 
 /// The part of the head that is stored.
@@ -41,7 +43,7 @@ enum Head {
 /// The head of the inner service's response has come: begins to copy the response if it may be
 /// stored, or lets those go who wait for it.
 pub(super) fn begin<B: Body>(
-    miss: Miss,
+    mut miss: Miss,
     shared: &Arc<Shared>,
     response: &response::Parts,
     body: &B,
@@ -49,8 +51,12 @@ pub(super) fn begin<B: Body>(
     let settings = &shared.settings;
     let now = settings.cache.runtime().now();
     let (status, headers) = (response.status, &response.headers);
+    let session = miss.session.take();
     let judged = policy::may_store(status, headers, miss.leader.started(), now, settings.ttl)
         .and_then(|keep| {
+            if is_of_one_visitor(&session) {
+                return Err(Refusal::Private);
+            }
             let declared = fitting_length(headers, &body.size_hint(), settings.max_body_bytes)?;
             let head = if settings.is_plain() {
                 plain_head(status, headers, &keep)?
@@ -68,9 +74,15 @@ pub(super) fn begin<B: Body>(
     };
     let fresh_until = keep.fresh_until;
     let (leader, key) = place(miss, keep, shared, now)?;
-    let open = Open { shared: Arc::clone(shared), leader, key, head, fresh_until };
+    let open = Open { shared: Arc::clone(shared), leader, key, head, fresh_until, session };
     let recording = Recording { open: Some(open), copied: Copied::Nothing, declared };
     if body.is_end_stream() { recording.ended() } else { Some(recording) }
+}
+
+/// Whether the response was made with a look into a session. The layer of sessions, where it is
+/// around this one, has not yet had the time to say so in the response.
+fn is_of_one_visitor(session: &Option<Session>) -> bool {
+    session.as_ref().is_some_and(|session| session.is_touched())
 }
 
 /// The inner service failed: those who wait for it try for themselves.
@@ -123,7 +135,7 @@ fn place(
     shared: &Arc<Shared>,
     now: Timestamp,
 ) -> Option<(Box<Leader<Stored>>, String)> {
-    let Miss { leader, key, variant_of, request_headers } = miss;
+    let Miss { leader, key, variant_of, request_headers, .. } = miss;
     let cache = &shared.settings.cache;
     let ttl = keep.fresh_until.since(now).max(shared.settings.ttl);
     match variant_of {
@@ -197,7 +209,11 @@ impl Recording {
         if self.declared.is_some_and(|declared| declared != self.copied.len() as u64) {
             return self.give_up(Refusal::Length);
         }
-        let Open { leader, head, fresh_until, shared, key } = self.open.take()?;
+        let Open { leader, head, fresh_until, shared, key, session } = self.open.take()?;
+        if is_of_one_visitor(&session) {
+            refuse(&shared, leader, &key, StatusCode::OK, Refusal::Private);
+            return None;
+        }
         let body = std::mem::take(&mut self.copied).into_bytes();
         let stored = match head {
             Head::Full { status, headers, generated_at } => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{RETRY_AFTER, SET_COOKIE};
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use http_body::Body;
 use larder_core::session::{Saved, SessionCookie};
 use larder_core::{Error, Runtime as _, Session, seconds};
@@ -27,29 +27,18 @@ pub(super) fn finish<RB: Body>(
     saved: Result<Saved, Error>,
     response: Response<RB>,
 ) -> Response<SessionBody<RB>> {
-    let saved = match saved {
-        Ok(saved) if saved.is_lost => {
+    let cookie = match saved.and_then(|saved| told(shared, session, saved)) {
+        Ok(Told::Lost) => {
             tracing::debug!("a session ended while a request changed it");
             return ended_meanwhile().map(SessionBody::own);
         }
-        Ok(saved) => saved,
+        Ok(Told::Kept(cookie)) => cookie,
         Err(error) => {
             tracing::error!(%error, "a request was not served, as its session could not be had");
             return failed(&error).map(SessionBody::own);
         }
     };
     let mut response = response.map(SessionBody::inner);
-    if !saved.overwritten.is_empty() {
-        tracing::debug!(keys = ?saved.overwritten, "values of a session were overwritten");
-    }
-    let cookie = match saved.cookie {
-        SessionCookie::Set { id, expires_at } => {
-            let life = expires_at.since(session.sessions().runtime().now());
-            shared.cookie.set(&shared.seal.seal(&id), life)
-        }
-        SessionCookie::Remove => shared.cookie.remove(),
-        _ => None,
-    };
     let headers = response.headers_mut();
     if session.is_touched() {
         keep_private(headers, cookie.is_some());
@@ -58,6 +47,28 @@ pub(super) fn finish<RB: Body>(
         headers.append(SET_COOKIE, cookie);
     }
     response
+}
+
+enum Told {
+    Kept(Option<HeaderValue>),
+    Lost,
+}
+
+fn told(shared: &Shared, session: &Session, saved: Saved) -> Result<Told, Error> {
+    if saved.is_lost {
+        return Ok(Told::Lost);
+    }
+    if !saved.overwritten.is_empty() {
+        tracing::debug!(keys = ?saved.overwritten, "values of a session were overwritten");
+    }
+    Ok(Told::Kept(match saved.cookie {
+        SessionCookie::Set { id, expires_at } => {
+            let life = expires_at.since(session.sessions().runtime().now());
+            shared.cookie.set(&shared.seal.seal(&id)?, life)
+        }
+        SessionCookie::Remove => shared.cookie.remove(),
+        _ => None,
+    }))
 }
 
 /// The answer where the session could not be loaded or saved: never one for a stranger.

@@ -50,9 +50,14 @@ impl SessionLayer {
     /// Starts to set up a layer, whose cookies are made with the first of `secrets`, and accepted
     /// if they were made with any.
     pub fn builder(sessions: Sessions, secrets: impl Into<Secrets>) -> SessionLayerBuilder {
-        let place = Place::default();
-        let (secrets, attributes) = (secrets.into(), Attributes::default());
-        SessionLayerBuilder { sessions, secrets, attributes, place }
+        SessionLayerBuilder {
+            sessions,
+            secrets: secrets.into(),
+            attributes: Attributes::default(),
+            #[cfg(feature = "encrypted-cookies")]
+            is_encrypted: false,
+            place: Place::default(),
+        }
     }
 }
 
@@ -97,6 +102,8 @@ pub struct SessionLayerBuilder {
     sessions: Sessions,
     secrets: Secrets,
     attributes: Attributes,
+    #[cfg(feature = "encrypted-cookies")]
+    is_encrypted: bool,
     place: Place,
 }
 
@@ -164,6 +171,27 @@ impl SessionLayerBuilder {
         self
     }
 
+    /// The cookie is encrypted, by XChaCha20-Poly1305 with a key that HKDF derives from the secret,
+    /// where it is signed by default, in the form of Express. Nobody then sees ids who sees cookies;
+    /// but who holds a cookie holds the session in either case.
+    ///
+    /// Cookies that were signed before are accepted, and replaced.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// # use larder_http::SessionLayer;
+    /// # let secret = "5mRtsvG7tFOHNzcvGGTMsrQ9hbHdYPwvUvnA8x3jz2E=";
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// let layer = SessionLayer::builder(sessions, secret).encrypted().build()?;
+    /// # let _ = layer;
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    #[cfg(feature = "encrypted-cookies")]
+    pub fn encrypted(mut self) -> Self {
+        self.is_encrypted = true;
+        self
+    }
+
     /// From where a session was last used is the address that is found so, and the name of the
     /// browser: for a [list](larder_core::Sessions::of_user) of a user's sessions.
     /// [`ClientIp::peer`] by default.
@@ -200,12 +228,11 @@ impl SessionLayerBuilder {
     /// that browsers would refuse the cookie (RFC 6265bis): `__Host-` asks for Secure, the path `/`
     /// and no domain, `__Secure-` for Secure, `SameSite=None` and `Partitioned` for Secure.
     pub fn build(self) -> Result<SessionLayer, Error> {
-        let shared = Shared {
-            cookie: self.attributes.cookie()?,
-            seal: Seal::signed(self.secrets.checked()?),
-            sessions: self.sessions,
-            place: self.place,
-        };
+        let (cookie, secrets) = (self.attributes.cookie()?, self.secrets.checked()?);
+        let seal = Seal::signed(secrets);
+        #[cfg(feature = "encrypted-cookies")]
+        let seal = if self.is_encrypted { Seal::encrypted(secrets, &cookie.name) } else { seal };
+        let shared = Shared { cookie, seal, sessions: self.sessions, place: self.place };
         Ok(SessionLayer { shared: Arc::new(shared) })
     }
 }

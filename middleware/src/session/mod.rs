@@ -45,6 +45,8 @@
 mod answer;
 mod body;
 mod cookie;
+#[cfg(feature = "encrypted-cookies")]
+mod encrypted;
 #[cfg(feature = "axum")]
 mod extract;
 mod future;

@@ -11,7 +11,7 @@ use crate::{
 
 /// What cargo selects, of all packages at once so that what they share is built once. The
 /// documentation's examples are for native targets.
-const SELECTION: [&str; 16] = [
+const SELECTION: [&str; 18] = [
     "--package",
     "larder-core",
     "--package",
@@ -28,10 +28,12 @@ const SELECTION: [&str; 16] = [
     "response_cache",
     "--test",
     "rate_limit",
+    "--test",
+    "session",
 ];
 
 /// How many programs that makes: three libraries, and the tests beside two of them.
-const PROGRAMS: usize = 6;
+const PROGRAMS: usize = 7;
 
 /// For all tests of a program together, in seconds.
 const TIMEOUT: &str = "900";
