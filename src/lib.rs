@@ -10,8 +10,9 @@
 //!   [`MemoryRateLimits`] counts in this process, `redis::RedisRateLimits` (feature `redis`) in Redis.
 //!   `http::RateLimit` (feature `http`) is a tower layer that asks one about each request.
 //! - [`Sessions`]: what a visitor's requests share, and who is signed in; [`MemorySessions`] keeps
-//!   them in this process, `redis::RedisSessions` (feature `redis`) in Redis. `http::SessionLayer`
-//!   (feature `http`) is a tower layer that gives each request its session.
+//!   them in this process, `redis::RedisSessions` (feature `redis`) in Redis, `kv::DurableSessions`
+//!   (feature `kv`) in Durable Objects. `http::SessionLayer` (feature `http`) is a tower layer that
+//!   gives each request its session.
 //! - [`Store`], [`RateLimitStore`], [`SessionStore`], [`Runtime`]: what a backend, or another platform, has to implement.
 //!
 //! | feature | brings |

@@ -1,5 +1,5 @@
-//! Larder on Cloudflare Workers: stores on KV and on Durable Objects, rate limits, and a request's
-//! runtime.
+//! Larder on Cloudflare Workers: stores on KV and on Durable Objects, rate limits, sessions, and a
+//! request's runtime.
 //!
 //! In the order a reader needs it:
 //!
@@ -12,6 +12,8 @@
 //! - [`DurableRateLimits`], a [`RateLimitStore`](larder_core::RateLimitStore) on objects of the same
 //!   class: exact.
 //! - [`KvRateLimits`], one on a KV namespace: approximate.
+//! - [`DurableSessions`], a [`SessionStore`](larder_core::SessionStore) on objects of the same class:
+//!   a log-out holds at once.
 //! - [`Prefilter`], the Rate Limiting binding of Workers in front of any such store.
 //!
 //! | | [`KvStore`] | [`DurableStore`] |
@@ -71,7 +73,10 @@ mod prefilter;
 mod runtime;
 mod stored_counts;
 
-pub use durable::{DurableRateLimits, DurableRateLimitsBuilder, DurableStore, DurableStoreBuilder};
+pub use durable::{
+    DurableRateLimits, DurableRateLimitsBuilder, DurableSessions, DurableSessionsBuilder,
+    DurableStore, DurableStoreBuilder,
+};
 pub use kv::{KvRateLimits, KvStore, KvStoreBuilder};
 #[cfg(any(test, feature = "testing"))]
 pub use kv::{SimulatedKv, SimulatedKvReader};

@@ -7,7 +7,7 @@ use larder_core::Glob;
 use serde_bytes::Bytes;
 
 use super::protocol::{self, Put, Reply, Request};
-use super::{BATCH_BYTES, BATCH_KEYS, limits};
+use super::{BATCH_BYTES, BATCH_KEYS, limits, sessions};
 use crate::error::Failure;
 
 /// A value of SQLite's.
@@ -25,7 +25,7 @@ pub(crate) trait Database {
     fn run(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Vec<Value>>, Failure>;
 }
 
-const SCHEMA: [&str; 5] = [
+const SCHEMA: [&str; 9] = [
     "CREATE TABLE IF NOT EXISTS larder_entries_v1 (
          key TEXT PRIMARY KEY NOT NULL,
          value BLOB NOT NULL,
@@ -45,9 +45,31 @@ const SCHEMA: [&str; 5] = [
          expires INTEGER NOT NULL
      ) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS larder_limits_v1_expires ON larder_limits_v1 (expires)",
+    // `ends` is when a row is over, and `expires` a time before which it is not.
+    "CREATE TABLE IF NOT EXISTS larder_sessions_v1 (
+         key TEXT PRIMARY KEY NOT NULL,
+         state BLOB NOT NULL,
+         ends INTEGER NOT NULL,
+         expires INTEGER NOT NULL
+     ) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS larder_sessions_v1_expires ON larder_sessions_v1 (expires)",
+    // A key is a user's and a session's.
+    "CREATE TABLE IF NOT EXISTS larder_session_users_v1 (
+         key TEXT PRIMARY KEY NOT NULL,
+         expires INTEGER NOT NULL
+     ) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS larder_session_users_v1_expires
+     ON larder_session_users_v1 (expires)",
 ];
 
-const TABLES: [&str; 3] = ["larder_entries_v1", "larder_leases_v1", "larder_limits_v1"];
+/// Each with the column that says when a row is over.
+const TABLES: [(&str, &str); 5] = [
+    ("larder_entries_v1", "expires"),
+    ("larder_leases_v1", "expires"),
+    ("larder_limits_v1", "expires"),
+    ("larder_sessions_v1", "ends"),
+    ("larder_session_users_v1", "expires"),
+];
 
 /// 2^53 − 1: numbers that go through JavaScript are exact up to here.
 pub(super) const LATEST: u64 = (1 << 53) - 1;
@@ -108,6 +130,7 @@ impl<D: Database> Engine<D> {
                 reply(&Reply::Done)
             }
             Request::Limits(ask) => limits::engine::answer(&self.0, &ask, now),
+            Request::Sessions(ask) => sessions::engine::answer(&self.0, &ask, now),
         }
     }
 
@@ -226,13 +249,23 @@ impl<D: Database> Engine<D> {
     /// Deletes up to `most` rows of each table whose lives are over.
     pub(crate) fn sweep(&self, now: u64, most: u64) -> Result<Swept, Failure> {
         let mut swept = Swept { is_partial: false, expires: None };
-        for table in TABLES {
+        for (table, ends) in TABLES {
+            if ends != "expires" {
+                let moved = self.0.run(
+                    &format!(
+                        "UPDATE {table} SET expires = {ends} WHERE key IN (SELECT key FROM {table}
+                         WHERE expires <= ? AND {ends} > ? ORDER BY expires LIMIT ?) RETURNING 1"
+                    ),
+                    vec![integer(now), integer(now), integer(most)],
+                )?;
+                swept.is_partial |= moved.len() as u64 >= most;
+            }
             let deleted = self.0.run(
                 &format!(
-                    "DELETE FROM {table} WHERE key IN (SELECT key FROM {table} WHERE expires <= ?
-                     ORDER BY expires LIMIT ?) RETURNING 1"
+                    "DELETE FROM {table} WHERE key IN (SELECT key FROM {table}
+                     WHERE expires <= ? AND {ends} <= ? ORDER BY expires LIMIT ?) RETURNING 1"
                 ),
-                vec![integer(now), integer(most)],
+                vec![integer(now), integer(now), integer(most)],
             )?;
             swept.is_partial |= deleted.len() as u64 >= most;
             let next = first(self.0.run(&format!("SELECT MIN(expires) FROM {table}"), Vec::new())?);
@@ -248,7 +281,7 @@ impl<D: Database> Engine<D> {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn rows(&self) -> Result<u64, Failure> {
         let mut rows = 0;
-        for table in TABLES {
+        for (table, _) in TABLES {
             let counted = self.0.run(&format!("SELECT COUNT(*) FROM {table}"), Vec::new())?;
             rows += first(counted).as_ref().map_or(Ok(0), unsigned)?;
         }

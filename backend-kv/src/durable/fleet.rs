@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use larder_core::{StoreError, StoreErrorKind, millis, seconds};
 use worker::Env;
 
-use super::NAME;
 use super::placement::Placement;
 use super::protocol::{self, Reply, Request};
-use crate::bounded::Call;
+use super::{BATCH_KEYS, NAME};
+use crate::bounded::{AT_ONCE, Call};
 use crate::error::Failure;
 use crate::js::Objects;
 
@@ -108,6 +109,31 @@ impl Fleet {
             }),
             Err(unreadable) => Err(call.error(StoreErrorKind::Other, unreadable.to_string())),
         }
+    }
+
+    /// Asks every object for its part of the keys, concurrently. Each answer has the places of its
+    /// keys.
+    pub(super) async fn each<'k, T: Send, F>(
+        &self,
+        keys: &[&'k str],
+        ask: impl Fn(u16, Vec<&'k str>) -> F,
+    ) -> Result<Vec<(Vec<usize>, T)>, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let groups = self.placement.group(keys.iter().copied());
+        let asked: Vec<_> = groups
+            .into_iter()
+            .flat_map(|(object, places)| {
+                let portions: Vec<_> = places.chunks(BATCH_KEYS).map(<[_]>::to_vec).collect();
+                portions.into_iter().map(move |places| (object, places))
+            })
+            .map(|(object, places)| {
+                let answer = ask(object, places.iter().map(|place| keys[*place]).collect());
+                async move { Ok((places, answer.await?)) }
+            })
+            .collect();
+        stream::iter(asked).buffer_unordered(AT_ONCE).try_collect().await
     }
 }
 

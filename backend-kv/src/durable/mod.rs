@@ -8,6 +8,7 @@ mod limits;
 mod object;
 mod placement;
 pub(crate) mod protocol;
+mod sessions;
 mod store;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub(crate) use engine::{Database, Value};
 pub(crate) use fleet::Transport;
 pub use limits::{DurableRateLimits, DurableRateLimitsBuilder};
 pub use object::Object;
+pub use sessions::{DurableSessions, DurableSessionsBuilder};
 
 pub(crate) const NAME: &str = "durable";
 /// What the names of this store's objects begin with.

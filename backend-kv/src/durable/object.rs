@@ -30,8 +30,9 @@ impl Object {
         Self { state, engine: OnceCell::new(), alarm }
     }
 
-    /// Carries out a request of a [`DurableStore`](crate::DurableStore) or of
-    /// [`DurableRateLimits`](crate::DurableRateLimits). With the feature `testing` a `GET` is
+    /// Carries out a request of a [`DurableStore`](crate::DurableStore), of
+    /// [`DurableRateLimits`](crate::DurableRateLimits) or of
+    /// [`DurableSessions`](crate::DurableSessions). With the feature `testing` a `GET` is
     /// answered with the number of rows that lie in the storage, whatever their lives.
     ///
     /// # Errors
@@ -110,9 +111,10 @@ fn into_worker(failure: Failure) -> worker::Error {
 /// ```
 ///
 /// wrangler.toml names the class in a binding, under which
-/// [`DurableStore::open`](crate::DurableStore::open) and
-/// [`DurableRateLimits::open`](crate::DurableRateLimits::open) find it, and in a migration, which
-/// gives it SQLite storage. One class serves both, each with objects of its own:
+/// [`DurableStore::open`](crate::DurableStore::open),
+/// [`DurableRateLimits::open`](crate::DurableRateLimits::open) and
+/// [`DurableSessions::open`](crate::DurableSessions::open) find it, and in a migration, which
+/// gives it SQLite storage. One class serves them all, each with objects of its own:
 ///
 /// ```toml
 /// [[durable_objects.bindings]]

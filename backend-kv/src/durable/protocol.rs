@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
 use super::limits::message::{Ask, Said};
+use super::sessions::message::{self as sessions, Ended, Shown, Standing};
 
 const VERSION: u8 = 1;
 
@@ -29,6 +30,8 @@ pub(crate) enum Request<'a> {
     Release { key: &'a str, token: u64 },
     /// Of rate limits.
     Limits(#[serde(borrow)] Ask<'a>),
+    /// Of sessions.
+    Sessions(#[serde(borrow)] sessions::Ask<'a>),
 }
 
 impl Request<'_> {
@@ -74,6 +77,14 @@ pub(crate) enum Reply<'a> {
     Verdicts(Vec<Said>),
     /// The key is blocked, for so many microseconds yet.
     Blocked(u64),
+    /// What stands for a session.
+    Standing(#[serde(borrow)] Option<Standing<'a>>),
+    /// The index of this user has to know of the session for longer.
+    Unnoted(&'a str),
+    /// In the order of the request.
+    Ends(#[serde(borrow)] Vec<Ended<'a>>),
+    /// Those that live.
+    Shown(#[serde(borrow)] Vec<Shown<'a>>),
 }
 
 /// Why a message cannot be read.
@@ -112,6 +123,7 @@ mod tests {
     use larder_core::{Quota, millis};
 
     use super::super::limits::message::Limit;
+    use super::super::sessions::message::tests::{TOKEN, record};
     use super::*;
 
     fn request(request: &Request<'_>) -> Vec<u8> {
@@ -153,6 +165,36 @@ mod tests {
         assert_eq!(limits(reset), b"\x01\x07\x03\x01a\0");
         assert_eq!(limits(Ask::Block { key: "a", micros: 7 }), b"\x01\x07\x04\x01a\x07");
 
+        let asked = |ask| request(&Request::Sessions(ask));
+        let written = |bytes: &[u8]| {
+            let record = b"\x01\x02\xC3\xA9\xAC\x02\x90\x03\0\xC0\x84\x3D\x02{}";
+            [bytes, record].concat()
+        };
+        let (key, version, noted, record) = ("a", TOKEN, 300, record(b"{}"));
+        assert_eq!(asked(sessions::Ask::Load(key)), b"\x01\x08\0\x01a");
+        let create = sessions::Ask::Create { key, version, noted, record };
+        assert_eq!(asked(create), written(b"\x01\x08\x01\x01a0123456789abcdef\xAC\x02"));
+        let update = sessions::Ask::Update { key, expected: [b'x'; 16], version, noted, record };
+        let bytes = b"\x01\x08\x02\x01axxxxxxxxxxxxxxxx0123456789abcdef\xAC\x02";
+        assert_eq!(asked(update), written(bytes));
+        let (seen_from, user) = (Some("b"), Some("c"));
+        let touch = sessions::Ask::Touch { key, seen: 1, seen_from, ends: 2, user, noted };
+        assert_eq!(asked(touch), b"\x01\x08\x03\x01a\x01\x01\x01b\x02\x01\x01c\xAC\x02");
+        let leave = sessions::Ask::Leave { key, expected: [b'x'; 16], version, to: "b" };
+        assert_eq!(asked(leave), b"\x01\x08\x04\x01axxxxxxxxxxxxxxxx0123456789abcdef\x01b");
+        let take_back = sessions::Ask::TakeBack { key, version };
+        assert_eq!(asked(take_back), b"\x01\x08\x05\x01a0123456789abcdef");
+        let end = sessions::Ask::End { keys: vec![key], user: Some("b"), version };
+        assert_eq!(asked(end), b"\x01\x08\x06\x01\x01a\x01\x01b0123456789abcdef");
+        let show = sessions::Ask::Show { keys: vec![key], user: "b" };
+        assert_eq!(asked(show), b"\x01\x08\x07\x01\x01a\x01b");
+        let note = sessions::Ask::Note { user: "b", key, until: 300 };
+        assert_eq!(asked(note), b"\x01\x08\x08\x01b\x01a\xAC\x02");
+        let noted_keys = sessions::Ask::Noted { user: "b", after: Some(key) };
+        assert_eq!(asked(noted_keys), b"\x01\x08\x09\x01b\x01\x01a");
+        let forget = sessions::Ask::Forget { user: "b", keys: vec![key] };
+        assert_eq!(asked(forget), b"\x01\x08\x0A\x01b\x01\x01a");
+
         assert_eq!(reply(&Reply::Done), b"\x01\0");
         assert_eq!(reply(&Reply::Failed("no")), b"\x01\x01\x02no");
         assert_eq!(reply(&Reply::Values(vec![Some(value), None])), b"\x01\x02\x02\x01\x02\xFFv\0");
@@ -167,6 +209,18 @@ mod tests {
         let bytes = b"\x01\x07\x02\x01\x04\xE8\x07\0\0\0\xE8\x07\x01\xE8\x07";
         assert_eq!(reply(&Reply::Verdicts(said)), bytes);
         assert_eq!(reply(&Reply::Blocked(7)), b"\x01\x08\x07");
+        assert_eq!(reply(&Reply::Standing(None)), b"\x01\x09\0");
+        let session = Standing::Session { version, noted, record };
+        let bytes = b"\x01\x09\x01\x000123456789abcdef\xAC\x02";
+        assert_eq!(reply(&Reply::Standing(Some(session))), written(bytes));
+        let moved = Standing::Tombstone { version, until: 7, moved_to: Some("b") };
+        let bytes = b"\x01\x09\x01\x010123456789abcdef\x07\x01\x01b";
+        assert_eq!(reply(&Reply::Standing(Some(moved))), bytes);
+        assert_eq!(reply(&Reply::Unnoted("b")), b"\x01\x0A\x01b");
+        let ends = vec![Ended::Now(Some("b")), Ended::MovedTo("c"), Ended::Gone, Ended::Anothers];
+        assert_eq!(reply(&Reply::Ends(ends)), b"\x01\x0B\x04\0\x01\x01b\x01\x01c\x02\x03");
+        let shown = Shown { key, created: 1, seen: 2, seen_from: None, ends: 3 };
+        assert_eq!(reply(&Reply::Shown(vec![shown])), b"\x01\x0C\x01\x01a\x01\x02\0\x03");
     }
 
     #[test]

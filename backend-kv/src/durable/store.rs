@@ -252,19 +252,7 @@ impl DurableStore {
         for key in keys {
             check_key(call, key)?;
         }
-        let groups = self.shared.fleet.placement().group(keys.iter().copied());
-        let asked: Vec<_> = groups
-            .into_iter()
-            .flat_map(|(object, places)| {
-                let portions: Vec<_> = places.chunks(BATCH_KEYS).map(<[_]>::to_vec).collect();
-                portions.into_iter().map(move |places| (object, places))
-            })
-            .map(|(object, places)| {
-                let answer = ask(object, places.iter().map(|place| keys[*place]).collect());
-                async move { Ok((places, answer.await?)) }
-            })
-            .collect();
-        stream::iter(asked).buffer_unordered(AT_ONCE).try_collect().await
+        self.shared.fleet.each(keys, ask).await
     }
 }
 

@@ -18,6 +18,8 @@ mod id;
 mod life;
 mod memory;
 mod presented;
+#[cfg(any(test, feature = "testing"))]
+pub mod race;
 mod record;
 mod save;
 mod sessions;

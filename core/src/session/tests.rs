@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures::future::{join, join_all};
 use proptest::prelude::*;
 
+use super::race::{Act, Remains, judge};
 use super::*;
 use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::runtime::{Runtime, VirtualRuntime, test};
@@ -436,25 +437,11 @@ fn settings_that_cannot_work_are_named() {
     assert_eq!(config(Sessions::builder(memory()).idle(days(90)).build()), "absolute");
 }
 
-/// What one of several requests of a visitor does at the same time as the others.
-#[derive(Debug, Clone, Copy)]
-enum Act {
-    Save(u8),
-    Renew,
-    SignIn,
-    Touch,
-    LogOut,
-    EndAll,
-}
-
 fn acts() -> impl Strategy<Value = Vec<(Act, u64)>> {
     let act = prop_oneof![
-        4 => (0..4_u8).prop_map(Act::Save),
-        2 => Just(Act::Renew),
-        1 => Just(Act::SignIn),
-        1 => Just(Act::Touch),
-        1 => Just(Act::LogOut),
-        1 => Just(Act::EndAll),
+        4 => Just(Act::Save),
+        4 => prop::sample::select(&Act::ALL[1..]),
+        1 => Just(Act::Renew),
     ];
     prop::collection::vec((act, 0..20_u64), 2..8)
 }
@@ -478,44 +465,12 @@ proptest! {
                 let (sessions, id, runtime) = (sessions.clone(), id.clone(), runtime.clone());
                 async move {
                     runtime.sleep(millis(*start)).await;
-                    let visit = sessions.open(Some(id));
-                    let was_signed_in = visit.user().await.unwrap().is_some();
-                    match act {
-                        Act::Save(key) => visit.insert(format!("k{key}-{n}"), &n).await.unwrap(),
-                        Act::Renew => visit.renew().await.unwrap(),
-                        Act::SignIn => visit.sign_in("zoë").await.unwrap(),
-                        Act::Touch => {}
-                        Act::LogOut => drop(visit.end().await.unwrap()),
-                        Act::EndAll => drop(visit.end_all().await.unwrap()),
-                    }
-                    let saved = visit.save().await.unwrap();
-                    (*act, n, was_signed_in, saved)
+                    act.perform(n, &sessions, "zoë", id).await.unwrap()
                 }
             });
-            let done = join_all(requests).await;
-            let live = sessions.of_user("zoë").await.unwrap();
-            let ends = |act: &Act| matches!(act, Act::LogOut | Act::EndAll);
-            let signs_in = |act: &Act| matches!(act, Act::SignIn);
-            let ended = done.iter().any(|(act, ..)| ends(act));
-            let signed_in = done.iter().any(|(act, ..)| signs_in(act));
-            if ended && !signed_in {
-                prop_assert!(live.is_empty(), "a session is back: {:?}", done);
-            }
-            if !ended && !signed_in {
-                prop_assert_eq!(live.len(), 1, "{:?}", done);
-                let kept = store.0.sessions.load(&live[0].key).await.unwrap().unwrap();
-                for (act, n, knew, saved) in &done {
-                    if let Act::Save(key) = act && *knew {
-                        prop_assert!(!saved.is_lost);
-                        let key = format!("k{key}-{n}");
-                        prop_assert!(kept.session.data.contains_key(&key), "{} is lost", key);
-                    }
-                }
-            }
-            // Whoever is given an id by a renewal has a live session, or one that ended or moved on.
-            prop_assert!(live.len() <= 1 + done.iter().filter(|it| signs_in(&it.0)).count()
-                + done.iter().filter(|it| !it.2).count());
-            Ok(())
+            let outcomes = join_all(requests).await;
+            let remains = Remains::of(&sessions, "zoë").await.unwrap();
+            judge(&outcomes, &remains).map_err(TestCaseError::fail)
         })?;
     }
 }
