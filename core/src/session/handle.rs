@@ -528,7 +528,8 @@ impl Session {
             Some(found) => found?,
             None => self.sessions.in_time("load", store.load(key)).await?,
         };
-        Ok(found.filter(|found| found.session.is_live(self.sessions.runtime.now())))
+        let (now, lives) = (self.sessions.runtime.now(), &self.sessions.lives);
+        Ok(found.filter(|found| lives.allow(&found.session, now)))
     }
 }
 

@@ -16,7 +16,8 @@ const RANDOM_BYTES: usize = 24;
 /// 5), which is also what express-session writes. Ids are only ever made here; one that a client
 /// invented is looked up, not found, and replaced.
 ///
-/// `Debug` shows nothing of it. A store never sees it, but its [digest](Self::digest).
+/// `Debug` shows nothing of it. A store sees its [digest](Self::digest) only, but for one that says
+/// that it is [`KeyedBy::Id`](super::KeyedBy::Id).
 ///
 /// ```
 /// use larder_core::session::SessionId;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::SessionRecord;
 use crate::error::Error;
 use crate::time::{Timestamp, days, minutes};
 
@@ -43,6 +44,12 @@ impl Lifetimes {
     /// When a session ends that was last used at `seen_at`.
     pub(crate) fn expires_at(&self, created_at: Timestamp, seen_at: Timestamp) -> Timestamp {
         (seen_at + self.idle).min(created_at + self.absolute)
+    }
+
+    /// Whether the session's time is not over yet, whatever a store says of its end that others
+    /// moved, or that was set when sessions could grow older.
+    pub(crate) fn allow(&self, session: &SessionRecord, now: Timestamp) -> bool {
+        session.is_live(now) && now < session.created_at + self.absolute
     }
 
     /// Whether a use is to be noted.

@@ -35,6 +35,6 @@ pub use record::{Data, SessionRecord, Value};
 pub use save::{Saved, SessionCookie};
 pub use sessions::{Sessions, SessionsBuilder};
 pub use store::{
-    SessionCapabilities, SessionStore, StoredSession, StrongSessionStore, TOMBSTONE, Touch,
-    Updated, UserSession, Version,
+    KeyedBy, SessionCapabilities, SessionStore, StoredSession, StrongSessionStore, TOMBSTONE,
+    Touch, Updated, UserSession, Version,
 };

@@ -210,7 +210,7 @@ impl Session {
                     return Ok(Saved { cookie, overwritten, is_lost: false });
                 }
                 Updated::Conflict(theirs)
-                    if theirs.session.is_live(self.sessions.runtime.now()) =>
+                    if self.sessions.lives.allow(&theirs.session, self.sessions.runtime.now()) =>
                 {
                     for lost in state.changes.overwrites(&found.session.data, &theirs.session.data)
                     {

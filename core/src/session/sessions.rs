@@ -236,8 +236,9 @@ impl Sessions {
 
     /// Under what the store keeps the session of that id.
     pub(super) fn key(&self, id: &SessionId) -> Result<String, Error> {
-        let max = self.store.capabilities().max_key_bytes;
-        Ok(self.namespace.full_key(&id.digest(), max, self.store.name())?)
+        let claimed = self.store.capabilities();
+        let key = claimed.keyed_by.key_of(id);
+        Ok(self.namespace.full_key(&key, claimed.max_key_bytes, self.store.name())?)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::SessionRecord;
+use super::{SessionId, SessionRecord};
 use crate::error::StoreError;
 use crate::runtime::Runtime;
 use crate::time::{Timestamp, minutes};
@@ -267,7 +267,8 @@ impl Touch {
     }
 }
 
-/// One of a user's sessions, as a list of them shows it. It signs nobody in.
+/// One of a user's sessions, as a list of them shows it. It signs nobody in; but its key is to be
+/// kept from clients where the store's sessions are [`KeyedBy::Id`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserSession {
@@ -313,6 +314,40 @@ pub struct SessionCapabilities {
     pub max_key_bytes: usize,
     /// The largest session, in bytes as the store keeps it.
     pub max_session_bytes: usize,
+    /// What of an id a session is kept under.
+    pub keyed_by: KeyedBy,
+}
+
+/// What of an id a session is kept under, behind the namespace.
+///
+/// ```
+/// use larder_core::session::{KeyedBy, SessionId};
+///
+/// let id = SessionId::random()?;
+/// assert_eq!(KeyedBy::Digest.key_of(&id), id.digest());
+/// assert_eq!(KeyedBy::Id.key_of(&id), id.expose());
+/// # Ok::<(), larder_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum KeyedBy {
+    /// Its [digest](SessionId::digest): nobody can present what a look at the store shows.
+    #[default]
+    Digest,
+    /// The id itself, as other programs that share the store want it. A look at the store shows
+    /// ids, so that cookies have to be signed: then an id alone signs nobody in, without the secret.
+    Id,
+}
+
+impl KeyedBy {
+    /// What the session of `id` is kept under, without the namespace.
+    #[must_use]
+    pub fn key_of(self, id: &SessionId) -> String {
+        match self {
+            Self::Digest => id.digest(),
+            Self::Id => id.expose().to_owned(),
+        }
+    }
 }
 
 impl SessionCapabilities {
@@ -320,7 +355,12 @@ impl SessionCapabilities {
     /// sessions of up to 1 MiB.
     #[must_use]
     pub fn strong() -> Self {
-        Self { visible_within: Duration::ZERO, max_key_bytes: 4_096, max_session_bytes: 1 << 20 }
+        Self {
+            visible_within: Duration::ZERO,
+            max_key_bytes: 4_096,
+            max_session_bytes: 1 << 20,
+            keyed_by: KeyedBy::Digest,
+        }
     }
 
     /// A change shows everywhere only after `within`.
@@ -340,6 +380,13 @@ impl SessionCapabilities {
     #[must_use]
     pub fn max_session_bytes(mut self, bytes: usize) -> Self {
         self.max_session_bytes = bytes;
+        self
+    }
+
+    /// Sets what of an id a session is kept under.
+    #[must_use]
+    pub fn keyed_by(mut self, keyed_by: KeyedBy) -> Self {
+        self.keyed_by = keyed_by;
         self
     }
 
