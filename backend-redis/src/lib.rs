@@ -6,7 +6,8 @@
 //!   is down.
 //! - [`RedisRateLimits`], the [`RateLimitStore`](larder_core::RateLimitStore) on the same connection;
 //!   [`RateLimitLayout`], what it shares with services of other makes.
-//! - [`RedisSessions`], the [`SessionStore`](larder_core::SessionStore) on the same connection.
+//! - [`RedisSessions`], the [`SessionStore`](larder_core::SessionStore) on the same connection;
+//!   [`ExpressSessions`], sessions that are shared with services on express-session.
 //! - [`RedisStoreBuilder`], its settings and their defaults.
 //! - [`ConnectionEvent`], what happens to the connection; [`BreakerState`], whether calls go
 //!   through.
@@ -73,6 +74,7 @@ mod rate_limits;
 mod scan;
 mod script;
 mod sessions;
+mod slot;
 mod store;
 #[cfg(feature = "tls")]
 mod tls;
@@ -83,5 +85,5 @@ pub use builder::RedisStoreBuilder;
 pub use events::ConnectionEvent;
 pub use gate::BreakerState;
 pub use rate_limits::{RateLimitLayout, RedisRateLimits};
-pub use sessions::RedisSessions;
+pub use sessions::{ExpressCookie, ExpressSessions, RedisSessions};
 pub use store::RedisStore;

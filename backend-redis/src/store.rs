@@ -26,7 +26,7 @@ use crate::link::Link;
 use crate::meter::Meter;
 use crate::outstanding::{Entered, Outstanding};
 use crate::rate_limits::RedisRateLimits;
-use crate::sessions::RedisSessions;
+use crate::sessions::{ExpressSessions, RedisSessions};
 use crate::{scan, ttl};
 
 /// A [`Store`] on Redis 6 or newer, or Valkey, over one multiplexed connection.
@@ -205,6 +205,24 @@ impl RedisStore {
     #[must_use]
     pub fn sessions(&self) -> RedisSessions {
         RedisSessions::on(self.clone())
+    }
+
+    /// Sessions on this store's connection that are shared with services on express-session and
+    /// connect-redis.
+    ///
+    /// ```
+    /// use larder_core::Sessions;
+    /// use larder_redis::RedisStore;
+    ///
+    /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = RedisStore::lazy("redis://127.0.0.1/")?;
+    /// let sessions = Sessions::builder(store.express_sessions()).build()?;
+    /// # Ok(()) }
+    /// # run().unwrap();
+    /// ```
+    #[must_use]
+    pub fn express_sessions(&self) -> ExpressSessions {
+        ExpressSessions::on(self.sessions())
     }
 
     /// Closes something that was made of this store and has calls of its own; the connection, too,

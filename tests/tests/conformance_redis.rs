@@ -26,6 +26,16 @@ fn main() -> ExitCode {
             });
             trials.add(name, case, run);
         }
+        if case.name.starts_with("sessions::") {
+            let url = url.clone();
+            let run = trials::on_tokio(move || {
+                let sessions = url.clone();
+                Backend::new("redis", move || Box::pin(open(url.clone())))
+                    .keeping(move || Box::pin(open_express_sessions(sessions.clone())))
+                    .run_name("express")
+            });
+            trials.add("express", case, run);
+        }
     }
     trials.record("json", "redis", move || {
         let store = RedisStore::lazy(&url)?;
@@ -53,4 +63,8 @@ async fn open_limits(url: String) -> Result<Arc<dyn RateLimitStore>, StoreError>
 
 async fn open_sessions(url: String) -> Result<Arc<dyn SessionStore>, StoreError> {
     Ok(Arc::new(connect(url).await?.sessions()))
+}
+
+async fn open_express_sessions(url: String) -> Result<Arc<dyn SessionStore>, StoreError> {
+    Ok(Arc::new(connect(url).await?.express_sessions()))
 }

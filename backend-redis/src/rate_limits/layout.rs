@@ -5,7 +5,7 @@ use larder_core::{Quota, StoreError};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::config;
-use super::slot::tag_for;
+use crate::slot::tag_for;
 
 /// What Redis has of a key's counts.
 ///

@@ -12,7 +12,6 @@ mod layout;
 mod packed;
 mod port;
 mod script;
-mod slot;
 mod whole_number;
 
 use std::borrow::Cow;

@@ -1,5 +1,6 @@
 //! Sessions, changed by scripts inside of Redis.
 
+mod express;
 mod frame;
 mod index;
 mod port;
@@ -19,8 +20,12 @@ use crate::error::STORE;
 use crate::outstanding::{Entered, Outstanding};
 use crate::script::{Run, Script};
 use crate::store::RedisStore;
+pub use express::{ExpressCookie, ExpressSessions};
 use frame::{Standing, Token};
 use index::Write;
+
+/// How many sessions of a user are loaded in one pipeline, which bounds what it holds in memory.
+const LOADED_AT_ONCE: usize = 64;
 
 /// A [`SessionStore`](larder_core::SessionStore) on Redis 6 or newer, or Valkey: strong, every
 /// change of a session in one step.

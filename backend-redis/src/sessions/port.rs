@@ -11,12 +11,9 @@ use larder_core::{Runtime, SessionStore, Store, StoreError, StrongSessionStore, 
 use redis::{Pipeline, Value};
 
 use super::frame::{self, Standing};
-use super::{Buried, RedisSessions, Which, draw};
+use super::{Buried, LOADED_AT_ONCE, RedisSessions, Which, draw};
 use crate::batch::on_keys;
 use crate::error::STORE;
-
-/// How many sessions of a user are loaded in one pipeline, which bounds what it holds in memory.
-const LOADED_AT_ONCE: usize = 64;
 
 impl RedisSessions {
     /// Ends the session, wherever it has moved, but not under `except`; whether there was one. The

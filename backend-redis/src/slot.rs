@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 const SLOTS: u16 = 16_384;
 
 /// Something without a closing brace that, between braces, leads a key to the slot of `key`.
-pub(super) fn tag_for(key: &str) -> String {
+pub(crate) fn tag_for(key: &str) -> String {
     if let Some(part) = slot_part(key) {
         return part.to_owned();
     }
