@@ -1,17 +1,20 @@
 'use strict';
 
 // A service that uses Redis the way Node.js services do: a CacheService over ioredis, an express
-// middleware that caches responses, and one that limits requests, which is express-rate-limit. The
-// routes at its end let a test drive them.
+// middleware that caches responses, one that limits requests, which is express-rate-limit, and one
+// for sessions, which is express-session. The routes at its end let a test drive them.
 //
 // `REDIS_URL=redis://… node service.js` listens on a free port of 127.0.0.1 and prints
 // `listening on <port>`. It ends when its standard input does.
 
 const crypto = require('node:crypto');
+const { RedisStore: RedisSessions } = require('connect-redis');
 const express = require('express');
 const { rateLimit } = require('express-rate-limit');
+const session = require('express-session');
 const Redis = require('ioredis');
 const { RedisStore } = require('rate-limit-redis');
+const { createClient } = require('redis');
 
 const redis = new Redis(process.env.REDIS_URL, {
   maxRetriesPerRequest: 3,
@@ -160,8 +163,61 @@ for (const draft of ['draft-6', 'draft-7', 'draft-8']) {
   app.get(`/limited/${draft}`, limited(`${draft}:`, { legacyHeaders: false, standardHeaders: draft }));
 }
 
-const server = app.listen(0, '127.0.0.1', () => {
-  console.log(`listening on ${server.address().port}`);
+// Sessions, by one set of options for each path.
+const sessionClient = createClient({ url: process.env.REDIS_URL });
+sessionClient.on('error', (error) => console.error('redis:', error.message));
+const hour = 3_600_000;
+const lax = { maxAge: hour, sameSite: 'lax' };
+const sessionOptions = {
+  plain: { secret: 'keyboard cat' },
+  aged: { secret: 'keyboard cat', cookie: lax },
+  rolling: { secret: 'keyboard cat', cookie: lax, rolling: true },
+  rotated: { secret: ['a newer cat', 'keyboard cat'], cookie: lax },
+  renamed: { secret: 'a newer cat', cookie: lax },
+};
+
+// Requests that wait until a test lets them go on, by names of its choice.
+const held = new Map();
+const hold = (name) =>
+  name === undefined ? Promise.resolve() : new Promise((go) => held.set(name, go));
+app.get('/held/:name', (req, res) => res.json({ held: held.has(req.params.name) }));
+app.delete('/held/:name', (req, res) => {
+  held.get(req.params.name)();
+  held.delete(req.params.name);
+  res.json({});
+});
+
+const sessions = express.Router();
+const told = (req) => ({ id: req.sessionID, session: { ...req.session, cookie: undefined } });
+sessions.get('/me', (req, res) => res.json(told(req)));
+sessions.put('/values/:name', handle(async (req, res) => {
+  await hold(req.query.hold);
+  req.session[req.params.name] = req.body.value;
+  res.json(told(req));
+}));
+sessions.post('/sign-in', (req, res, next) => {
+  req.session.regenerate((error) => {
+    if (error) return next(error);
+    req.session.user = req.body.user;
+    res.json(told(req));
+  });
+});
+sessions.post('/sign-out', (req, res, next) => {
+  req.session.destroy((error) => (error ? next(error) : res.json({})));
+});
+for (const [name, options] of Object.entries(sessionOptions)) {
+  const store = new RedisSessions({ client: sessionClient });
+  app.use(
+    `/sessions/${name}`,
+    session({ store, resave: false, saveUninitialized: false, ...options }),
+    sessions,
+  );
+}
+
+sessionClient.connect().then(() => {
+  const server = app.listen(0, '127.0.0.1', () => {
+    console.log(`listening on ${server.address().port}`);
+  });
 });
 
 process.stdin.resume();

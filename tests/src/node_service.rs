@@ -25,7 +25,15 @@ impl NodeService {
     /// Where Node.js or the service's packages are missing, or it does not start.
     pub fn start(url: &str) -> Result<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("node");
-        let packages = ["express", "express-rate-limit", "ioredis", "rate-limit-redis"];
+        let packages = [
+            "connect-redis",
+            "express",
+            "express-rate-limit",
+            "express-session",
+            "ioredis",
+            "rate-limit-redis",
+            "redis",
+        ];
         let is_there = |package: &&str| folder.join("node_modules").join(package).is_dir();
         let installed = packages.iter().all(is_there);
         ensure!(

@@ -59,6 +59,29 @@ impl SessionLayer {
             place: Place::default(),
         }
     }
+
+    /// Starts to set up a layer for sessions that are shared with services on express-session, as
+    /// `larder_redis::ExpressSessions` keeps them: its cookie is theirs, `connect.sid` and signed with
+    /// the same secrets, and each takes the others' cookies.
+    ///
+    /// What else the cookie has is to be the same as there: [`Secure`](SessionLayerBuilder::insecure)
+    /// and [`SameSite=Lax`](SessionLayerBuilder::same_site) are defaults here, and not there. Where the
+    /// services have no `maxAge`, it ends
+    /// [with the browser](SessionLayerBuilder::until_the_browser_closes).
+    ///
+    /// ```
+    /// use larder_core::{MemorySessions, Sessions};
+    /// use larder_http::SessionLayer;
+    /// use larder_http::session::Secret;
+    ///
+    /// # let sessions = Sessions::builder(MemorySessions::new()).build()?;
+    /// let layer = SessionLayer::express(sessions, Secret::short("keyboard cat")).build()?;
+    /// # let _ = layer;
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    pub fn express(sessions: Sessions, secrets: impl Into<Secrets>) -> SessionLayerBuilder {
+        Self::builder(sessions, secrets).name("connect.sid")
+    }
 }
 
 impl<S> Layer<S> for SessionLayer {

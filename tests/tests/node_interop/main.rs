@@ -4,4 +4,5 @@
 mod limits;
 mod pages;
 mod pair;
+mod sessions;
 mod values;
