@@ -61,6 +61,7 @@ mod builder;
 mod client;
 mod config;
 mod connect;
+mod epochs;
 mod error;
 mod events;
 mod gate;

@@ -27,7 +27,7 @@ use crate::meter::Meter;
 use crate::outstanding::{Entered, Outstanding};
 use crate::rate_limits::RedisRateLimits;
 use crate::sessions::{ExpressSessions, RedisSessions};
-use crate::{scan, ttl};
+use crate::{epochs, scan, ttl};
 
 /// A [`Store`] on Redis 6 or newer, or Valkey, over one multiplexed connection.
 ///
@@ -41,6 +41,7 @@ use crate::{scan, ttl};
 /// | `put` | `SETEX` where the time to live is whole seconds, otherwise `PSETEX` |
 /// | `put_many` | the same, pipelined: up to 512 entries or 4 MiB each |
 /// | `remove`, `remove_many` | `UNLINK`, 512 keys each |
+/// | `epochs` | `EVALSHA` of a script: `GET`, and `SET … PX` or `PEXPIRE` where that is due |
 /// | `contains` | `EXISTS` |
 /// | `time_to_live` | `PTTL` |
 /// | `scan` | `SCAN … MATCH … COUNT 512`; never `KEYS` |
@@ -409,6 +410,18 @@ impl Store for RedisStore {
 
     async fn contains(&self, key: &str) -> Result<bool, StoreError> {
         Ok(self.0.about("contains", "EXISTS", key).await? > 0)
+    }
+
+    async fn epochs(&self, keys: &[&str], life: Duration) -> Result<Vec<u64>, StoreError> {
+        let inner = &*self.0;
+        let _call = inner.enter(epochs::OPERATION)?;
+        keys.iter().try_for_each(|key| inner.config.check_key(epochs::OPERATION, key))?;
+        let deadline = inner.client.deadline();
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_PER_COMMAND) {
+            found.extend(epochs::stand(&inner.client, keys, life, deadline).await?);
+        }
+        Ok(found)
     }
 
     async fn time_to_live(&self, key: &str) -> Result<Option<Duration>, StoreError> {

@@ -22,6 +22,7 @@ use std::time::Duration;
 use event_listener::Event;
 use futures::future::{Either, select};
 
+use crate::cache::Tags;
 use crate::error::Error;
 use crate::runtime::Runtime;
 use crate::sync::lock;
@@ -57,6 +58,8 @@ type FlightsOfKeys = HashMap<Arc<str>, Vec<Arc<Flight>>>;
 pub(crate) struct Flight {
     /// What is loaded: callers that want another type under the same key fly on their own.
     kind: TypeId,
+    /// What its value stands under.
+    tags: Tags,
     /// When its leader is gone for sure, if it can go without a trace; never otherwise.
     forgotten: Timestamp,
     state: Mutex<State>,
@@ -85,6 +88,8 @@ pub(crate) struct Mark(u64);
 pub(crate) struct Claimer {
     /// What it wants to find.
     pub(crate) kind: TypeId,
+    /// What the value stands under if it leads.
+    pub(crate) tags: Tags,
     /// Whether the knowledge that there is no value is an answer.
     pub(crate) takes_absence: bool,
     pub(crate) now: Timestamp,
@@ -151,7 +156,8 @@ impl Flights {
             let flight = Arc::clone(flight);
             return Claimed::Follow(Follow { flight, patience: claimer.patience });
         }
-        let lead = self.begin(&mut flights, key, claimer.kind, claimer.now, claimer.forget_after);
+        let (kind, tags) = (claimer.kind, claimer.tags.clone());
+        let lead = self.begin(&mut flights, key, kind, tags, claimer.now, claimer.forget_after);
         let recheck = shard.ended.load(Ordering::Acquire) != mark.0;
         Claimed::Lead { lead, recheck }
     }
@@ -161,10 +167,11 @@ impl Flights {
         self: &Arc<Self>,
         key: &str,
         kind: TypeId,
+        tags: Tags,
         now: Timestamp,
         forget_after: Option<Duration>,
     ) -> Lead {
-        self.begin(&mut lock(&self.shard(key).flights), key, kind, now, forget_after)
+        self.begin(&mut lock(&self.shard(key).flights), key, kind, tags, now, forget_after)
     }
 
     fn begin(
@@ -172,6 +179,7 @@ impl Flights {
         flights: &mut FlightsOfKeys,
         key: &str,
         kind: TypeId,
+        tags: Tags,
         now: Timestamp,
         forget_after: Option<Duration>,
     ) -> Lead {
@@ -179,7 +187,7 @@ impl Flights {
             flights.get_key_value(key).map_or_else(|| Arc::from(key), |(key, _)| Arc::clone(key));
         let forgotten = forget_after.map_or(Timestamp::MAX, |after| now + after);
         let (state, changed) = (Mutex::new(State::at(now)), Event::new());
-        let flight = Arc::new(Flight { kind, forgotten, state, changed });
+        let flight = Arc::new(Flight { kind, tags, forgotten, state, changed });
         let others = flights.entry(Arc::clone(&key)).or_default();
         others.retain(|other| !other.forget(now));
         others.push(Arc::clone(&flight));
@@ -197,11 +205,20 @@ impl Flights {
 
     /// The flights of every key that `matches`.
     pub(crate) fn matching(&self, matches: impl Fn(&str) -> bool) -> Vec<Arc<Flight>> {
+        self.all(|key, _| matches(key))
+    }
+
+    /// The flights whose value stands under any of `tags`.
+    pub(crate) fn tagged(&self, tags: &[Arc<str>]) -> Vec<Arc<Flight>> {
+        self.all(|_, flight| flight.tags.has_any(tags))
+    }
+
+    fn all(&self, is_meant: impl Fn(&str, &Flight) -> bool) -> Vec<Arc<Flight>> {
         let mut found = Vec::new();
         for shard in &self.shards {
-            let flights = lock(&shard.flights);
-            let matching = flights.iter().filter(|(key, _)| matches(key));
-            found.extend(matching.flat_map(|(_, flights)| flights.iter().cloned()));
+            for (key, flights) in &*lock(&shard.flights) {
+                found.extend(flights.iter().filter(|flight| is_meant(key, flight)).cloned());
+            }
         }
         found
     }
@@ -290,6 +307,10 @@ pub(crate) struct Lead {
 impl Lead {
     pub(crate) fn key(&self) -> &Arc<str> {
         &self.key
+    }
+
+    pub(crate) fn tags(&self) -> &Tags {
+        &self.flight.tags
     }
 
     /// Says that the leader has looked into the store in vain and begins to load. What was

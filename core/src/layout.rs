@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::{self, AnyCodec, RAW};
+use crate::epoch::Stamp;
 use crate::error::SharedError;
 use crate::time::Timestamp;
-use crate::wire::{self, HEADER_BYTES, Header};
+use crate::wire::{self, Header, Stamps};
 
 /// How an entry looks inside the store.
 ///
@@ -91,10 +92,11 @@ impl Layout {
         &self,
         value: &T,
         life: Life,
+        stamps: &[Stamp],
     ) -> Result<Bytes, SharedError> {
         match self {
             Self::Framed(codec) => {
-                let frame = wire::begin(&header(codec.number(), false, life), 224);
+                let frame = wire::begin(&header(codec.number(), false, life), stamps, 220);
                 let mut payload = frame.writer();
                 codec.encode(value, &mut payload)?;
                 finish(payload.into_inner())
@@ -108,9 +110,15 @@ impl Layout {
     }
 
     /// That there is no value.
-    pub(crate) fn encode_absence(&self, life: Life) -> Result<Bytes, SharedError> {
+    pub(crate) fn encode_absence(
+        &self,
+        life: Life,
+        stamps: &[Stamp],
+    ) -> Result<Bytes, SharedError> {
         match self {
-            Self::Framed(codec) => finish(wire::begin(&header(codec.number(), true, life), 0)),
+            Self::Framed(codec) => {
+                finish(wire::begin(&header(codec.number(), true, life), stamps, 0))
+            }
             Self::Plain => Ok(Bytes::from_static(NULL)),
         }
     }
@@ -122,11 +130,13 @@ impl Layout {
     ) -> Stored<T> {
         match self {
             Self::Framed(codec) => match open(stored, codec.number(), has_passed) {
-                Opened::Payload(None, life) => Stored::Fresh(None, life),
-                Opened::Payload(Some(payload), life) => match codec.decode(payload) {
-                    Ok(value) => Stored::Fresh(Some(value), life),
-                    Err(_) => Stored::Unreadable("decode"),
-                },
+                Opened::Absence(life) => Stored::Fresh(None, life),
+                Opened::Payload(at, life) => {
+                    match codec.decode(stored.get(at..).unwrap_or_default()) {
+                        Ok(value) => Stored::Fresh(Some(value), life),
+                        Err(_) => Stored::Unreadable("decode"),
+                    }
+                }
                 Opened::Expired => Stored::Expired,
                 Opened::Unreadable(why) => Stored::Unreadable(why),
             },
@@ -139,10 +149,15 @@ impl Layout {
     }
 
     /// The value's own bytes in place of an encoding.
-    pub(crate) fn encode_raw(&self, value: &[u8], life: Life) -> Result<Bytes, SharedError> {
+    pub(crate) fn encode_raw(
+        &self,
+        value: &[u8],
+        life: Life,
+        stamps: &[Stamp],
+    ) -> Result<Bytes, SharedError> {
         match self {
             Self::Framed(_) => {
-                let mut frame = wire::begin(&header(RAW, false, life), value.len());
+                let mut frame = wire::begin(&header(RAW, false, life), stamps, value.len());
                 frame.put_slice(value);
                 finish(frame)
             }
@@ -157,10 +172,8 @@ impl Layout {
     ) -> Stored<Bytes> {
         match self {
             Self::Framed(_) => match open(stored, RAW, has_passed) {
-                Opened::Payload(Some(_), life) => {
-                    Stored::Fresh(Some(stored.slice(HEADER_BYTES..)), life)
-                }
-                Opened::Payload(None, life) => Stored::Fresh(None, life),
+                Opened::Payload(at, life) => Stored::Fresh(Some(stored.slice(at..)), life),
+                Opened::Absence(life) => Stored::Fresh(None, life),
                 Opened::Expired => Stored::Expired,
                 Opened::Unreadable(why) => Stored::Unreadable(why),
             },
@@ -175,9 +188,18 @@ impl Layout {
         has_passed: impl FnOnce(Timestamp) -> bool,
     ) -> bool {
         match self {
-            Self::Framed(_) => wire::read(stored)
-                .is_ok_and(|header| !header.absent && !has_passed(header.usable_until)),
+            Self::Framed(_) => wire::read(stored).is_ok_and(|wire::Frame { header, .. }| {
+                !header.absent && !has_passed(header.usable_until)
+            }),
             Self::Plain => stored != NULL,
+        }
+    }
+
+    /// The stamps that stored bytes carry: none where they are unreadable.
+    pub(crate) fn stamps<'a>(&self, stored: &'a [u8]) -> Stamps<'a> {
+        match self {
+            Self::Framed(_) => wire::read(stored).map(|frame| frame.stamps).unwrap_or_default(),
+            Self::Plain => Stamps::default(),
         }
     }
 
@@ -210,15 +232,17 @@ fn finish(frame: BytesMut) -> Result<Bytes, SharedError> {
         .ok_or_else(|| codec::shared(std::io::Error::other("the value has more than 4 GiB")))
 }
 
-enum Opened<'a> {
-    Payload(Presence<&'a [u8]>, Life),
+enum Opened {
+    Absence(Life),
+    /// And where it begins.
+    Payload(usize, Life),
     Expired,
     Unreadable(&'static str),
 }
 
-fn open(stored: &[u8], codec: u8, has_passed: impl FnOnce(Timestamp) -> bool) -> Opened<'_> {
-    let header = match wire::read(stored) {
-        Ok(header) => header,
+fn open(stored: &[u8], codec: u8, has_passed: impl FnOnce(Timestamp) -> bool) -> Opened {
+    let wire::Frame { header, payload_at, .. } = match wire::read(stored) {
+        Ok(frame) => frame,
         Err(why) => return Opened::Unreadable(why.as_str()),
     };
     if has_passed(header.usable_until) {
@@ -226,12 +250,12 @@ fn open(stored: &[u8], codec: u8, has_passed: impl FnOnce(Timestamp) -> bool) ->
     }
     let life = Life { loaded_at: header.loaded_at, fresh_until: header.fresh_until };
     if header.absent {
-        return Opened::Payload(None, life);
+        return Opened::Absence(life);
     }
     if header.codec != codec {
         return Opened::Unreadable("codec");
     }
-    Opened::Payload(stored.get(HEADER_BYTES..), life)
+    Opened::Payload(payload_at, life)
 }
 
 #[cfg(test)]
@@ -305,13 +329,13 @@ mod tests {
         #[test]
         fn what_is_encoded_is_decoded(thing in thing(), raw: Vec<u8>) {
             for layout in layouts() {
-                let stored = layout.encode(&thing, life()).unwrap();
+                let stored = layout.encode(&thing, life(), &[]).unwrap();
                 prop_assert!(layout.holds_value(&stored, alive));
                 match layout.decode::<Thing>(&stored, alive) {
                     Stored::Fresh(found, _) => prop_assert_eq!(found.as_ref(), Some(&thing)),
                     _ => prop_assert!(false, "{:?} does not read what it wrote", layout),
                 }
-                let stored = layout.encode_raw(&raw, life()).unwrap();
+                let stored = layout.encode_raw(&raw, life(), &[]).unwrap();
                 match layout.decode_raw(&stored, alive) {
                     Stored::Fresh(found, _) => prop_assert_eq!(found.as_deref(), Some(&raw[..])),
                     _ => prop_assert!(false, "{:?} does not read what it wrote raw", layout),
@@ -320,9 +344,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_can_be_tried(mut bytes: Vec<u8>, begins_like_a_frame: bool) {
-            if begins_like_a_frame {
-                bytes.splice(..bytes.len().min(2), [0xCA, 1]);
+        fn any_bytes_can_be_tried(mut bytes: Vec<u8>, version in 0..3_u8) {
+            if version > 0 {
+                bytes.splice(..bytes.len().min(2), [0xCA, version]);
             }
             let stored = Bytes::from(bytes);
             for layout in layouts() {
@@ -331,6 +355,7 @@ mod tests {
                 layout.decode::<String>(&stored, alive);
                 layout.decode_raw(&stored, alive);
                 layout.holds_value(&stored, alive);
+                layout.stamps(&stored);
             }
         }
 
@@ -339,7 +364,7 @@ mod tests {
         #[test]
         fn a_frame_with_any_payload_can_be_tried(payload: Vec<u8>, flip in 0..64_usize) {
             for layout in layouts() {
-                let mut stored = layout.encode_raw(&payload, life()).unwrap().to_vec();
+                let mut stored = layout.encode_raw(&payload, life(), &[]).unwrap().to_vec();
                 if let (Layout::Framed(codec), Some(at)) = (&layout, stored.get_mut(2)) {
                     *at = codec.number();
                 }
@@ -356,7 +381,7 @@ mod tests {
     fn an_entry_is_over_at_its_time_and_not_before() {
         let end = life().fresh_until;
         let layout = Layout::default();
-        let stored = layout.encode(&1, life()).unwrap();
+        let stored = layout.encode(&1, life(), &[]).unwrap();
         let at = |now: Timestamp| layout.decode::<u8>(&stored, |until| now >= until);
         assert!(matches!(at(end - Duration::from_micros(1)), Stored::Fresh(Some(1), _)));
         assert!(matches!(at(end), Stored::Expired));

@@ -31,6 +31,7 @@
 
 mod cache;
 pub mod codec;
+mod epoch;
 mod error;
 mod flight;
 mod forgetful;

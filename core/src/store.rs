@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::epoch;
 use crate::error::StoreError;
 use crate::glob::Glob;
 use crate::runtime::Runtime;
@@ -78,6 +79,40 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Whether something stands under `key`.
     async fn contains(&self, key: &str) -> Result<bool, StoreError>;
 
+    /// The epoch under each of `keys`, in their order; where there is none, one begins.
+    ///
+    /// An epoch is a number below 2^64. Until it is [removed](Self::remove) it stands under its key,
+    /// in decimal digits, as [`get_many`](Self::get_many) reads it; the one after it is another
+    /// number, whatever is lost, repeated or late on the way. A [`Cache`](crate::Cache) stamps what
+    /// it loads with the epochs of its tags, and takes an entry for nothing when one of them does
+    /// not stand any more.
+    ///
+    /// A new one stands for `life` at least, and longer than that where the store prolongs the life
+    /// of those that it is asked for. An epoch that is lost costs what was stamped with it, and
+    /// nothing else.
+    ///
+    /// As provided, it reads and then writes, each in one call, and prolongs nothing. That is right
+    /// wherever a write that was acknowledged does not happen once more: two that begin an epoch
+    /// at once may undo one another's, and what was stamped with the one undone is lost. A store
+    /// that repeats its writes has to begin an epoch in one step.
+    async fn epochs(&self, keys: &[&str], life: Duration) -> Result<Vec<u64>, StoreError> {
+        let stored = self.get_many(keys).await?;
+        let stand = stored.iter().map(|value| value.as_deref().and_then(epoch::from_bytes));
+        let mut begun = Vec::new();
+        let epochs = keys.iter().zip(stand).map(|(key, epoch)| {
+            epoch.unwrap_or_else(|| {
+                let epoch = epoch::new();
+                begun.push(PutEntry { key, value: epoch::to_bytes(epoch), ttl: life });
+                epoch
+            })
+        });
+        let epochs = epochs.collect();
+        if !begun.is_empty() {
+            self.put_many(&begun).await?;
+        }
+        Ok(epochs)
+    }
+
     /// How long `key` will stay; `None` where nothing stands. A key without an expiry, which only
     /// a foreign writer can have set, is [`Duration::MAX`].
     async fn time_to_live(&self, key: &str) -> Result<Option<Duration>, StoreError>;
@@ -145,6 +180,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn contains(&self, key: &str) -> Result<bool, StoreError> {
         (**self).contains(key).await
+    }
+
+    async fn epochs(&self, keys: &[&str], life: Duration) -> Result<Vec<u64>, StoreError> {
+        (**self).epochs(keys, life).await
     }
 
     async fn time_to_live(&self, key: &str) -> Result<Option<Duration>, StoreError> {
@@ -291,7 +330,9 @@ impl Capabilities {
 pub enum Consistency {
     /// By every read that starts after the write was acknowledged.
     Strong,
-    /// By the writer at once, elsewhere after up to `within`, as a rule.
+    /// By the writer at once, elsewhere after up to `within`, as a rule. So is the end of an epoch:
+    /// entries of a tag that was removed, and a namespace that was cleared, are seen elsewhere for
+    /// as long.
     Eventual {
         /// How long a write may stay unseen elsewhere.
         within: Duration,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::Policy;
-use super::{Cache, Shared};
+use super::{Cache, Shared, Tags};
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::flight::Flights;
@@ -36,6 +36,7 @@ pub struct CacheBuilder {
     namespace: Option<String>,
     layout: Layout,
     leases: Option<Arc<dyn Leases>>,
+    instant_clear: bool,
     policy: Policy,
 }
 
@@ -48,6 +49,7 @@ impl CacheBuilder {
             namespace: None,
             layout: Layout::default(),
             leases: None,
+            instant_clear: false,
             policy: Policy::default(),
         }
     }
@@ -123,6 +125,29 @@ impl CacheBuilder {
         self
     }
 
+    /// Lets [`clear`](Cache::clear) be one call of the store, whatever there is in it; and lets it
+    /// win over loads in other processes, as [`remove_tag`](Cache::remove_tag) does. Off by default.
+    ///
+    /// Every entry is stamped with the epoch of its cache's namespace, which each read then asks for
+    /// too: in the same round trip, and at the price of one key more. Every process that shares the
+    /// entries is to have it on, and to write them through a cache of the same namespace. Not for the
+    /// layout [`Plain`](Layout::Plain).
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache =
+    ///     Cache::builder(MemoryStore::new()).namespace("catalogue").instant_clear().build()?;
+    /// cache.put("answer", &42).await?;
+    /// cache.clear().await?;
+    /// assert_eq!(cache.get::<u32>("answer").await?, None);
+    /// # Ok(()) }
+    /// ```
+    pub fn instant_clear(mut self) -> Self {
+        self.instant_clear = true;
+        self
+    }
+
     /// The clock, timers and tasks to use. Those of the store by default.
     pub fn runtime(mut self, runtime: impl Runtime) -> Self {
         self.runtime = Arc::new(runtime);
@@ -139,8 +164,15 @@ impl CacheBuilder {
     /// setting that cannot work.
     pub fn build(self) -> Result<Cache, Error> {
         self.policy.check()?;
+        if self.instant_clear && matches!(self.layout, Layout::Plain) {
+            return Err(Error::Config {
+                setting: "instant_clear",
+                problem: "the layout Plain has no place for epochs; use Framed, or do without"
+                    .into(),
+            });
+        }
         let name = self.name.or_else(|| self.namespace.clone());
-        let cache = Cache {
+        let mut cache = Cache {
             shared: Arc::new(Shared {
                 layout: self.layout,
                 flights: Arc::new(Flights::new()),
@@ -150,11 +182,15 @@ impl CacheBuilder {
             leases: self.leases,
             runtime: self.runtime,
             namespace: Namespace::default(),
+            scopes: Tags::default(),
             policy: self.policy,
         };
-        match &self.namespace {
-            Some(namespace) => cache.in_namespace(namespace),
-            None => Ok(cache),
+        if let Some(namespace) = &self.namespace {
+            cache = cache.in_namespace(namespace)?;
         }
+        if self.instant_clear {
+            cache = cache.stamping_its_namespace()?;
+        }
+        Ok(cache)
     }
 }

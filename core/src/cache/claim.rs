@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::form::Raw;
 use super::leased::Leased;
-use super::load::Absence;
+use super::load::{Absence, Loaded};
 use super::policy::Policy;
-use super::{Cache, Entry, RawValue};
+use super::{Cache, Entry, RawValue, Tags};
+use crate::epoch::Stamp;
 use crate::error::Error;
 use crate::flight::{Claimed, Follow, Lead, Lost, Mark};
 use crate::lease::Held;
@@ -53,17 +54,20 @@ impl<K: AsRef<str>> Entry<'_, K> {
     pub async fn claim_raw<V: RawValue>(self) -> Result<Claim<V>, Error> {
         self.policy.check()?;
         let cache = self.cache;
+        let tags = cache.tags(&self.tags)?;
         let key = cache.full_key(self.key.as_ref())?;
         let mark = cache.shared.flights.mark(&key);
-        if let Some(Some(value)) = cache.read_accepting::<Raw<V>>(&key, Absence::IsAMiss).await {
+        let found = cache.read_accepting::<Raw<V>>(&key, &tags, Absence::IsAMiss).await;
+        if let Some(Some(value)) = found {
             return Ok(Claim::Hit(value));
         }
         // Boxed, so that a hit does not carry the room that a miss needs.
-        Ok(Box::pin(cache.claim_missed(&key, self.policy, mark)).await)
+        Ok(Box::pin(cache.claim_missed(&key, self.policy, &tags, mark)).await)
     }
 
     /// Leads a load of the key whatever the cache holds and whoever else loads it: for a caller
-    /// that wants a new value, or that must not wait. Takes no lease.
+    /// that wants a new value, or that must not wait. Takes no lease, and asks the store for nothing
+    /// but the epochs of tags.
     ///
     /// # Errors
     ///
@@ -75,27 +79,38 @@ impl<K: AsRef<str>> Entry<'_, K> {
     /// # use larder_core::{Cache, MemoryStore, minutes};
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
     /// let cache = Cache::builder(MemoryStore::new()).build()?;
-    /// let leader = cache.entry("page").lead_raw::<Bytes>()?;
+    /// let leader = cache.entry("page").lead_raw::<Bytes>().await?;
     /// leader.complete(Arc::new(Bytes::from_static(b"<h1>")), minutes(1));
     /// # Ok(()) }
     /// ```
-    pub fn lead_raw<V: RawValue>(self) -> Result<Leader<V>, Error> {
+    pub async fn lead_raw<V: RawValue>(self) -> Result<Leader<V>, Error> {
         self.policy.check()?;
-        let key = self.cache.full_key(self.key.as_ref())?;
-        let flights = &self.cache.shared.flights;
-        let (now, forget_after) = (self.cache.runtime.now(), self.cache.forget_after(&self.policy));
-        let lead = flights.lead(&key, TypeId::of::<Raw<V>>(), now, forget_after);
+        let tags = self.cache.tags(&self.tags)?;
+        let lead = self.cache.lead::<V>(self.key.as_ref(), &self.policy, tags)?;
+        let stamps = self.cache.stamps_of_load(&lead, &self.policy, false).await;
         self.cache.begin_load(&lead);
         let (cache, policy) = (self.cache.clone(), self.policy);
-        Ok(Leader { cache, policy, lead, lease: None, value: PhantomData })
+        Ok(Leader { cache, policy, lead, lease: None, stamps, value: PhantomData })
     }
 }
 
 impl Cache {
+    fn lead<V: RawValue>(&self, key: &str, policy: &Policy, tags: Tags) -> Result<Lead, Error> {
+        let key = self.full_key(key)?;
+        let (now, forget_after) = (self.runtime.now(), self.forget_after(policy));
+        Ok(self.shared.flights.lead(&key, TypeId::of::<Raw<V>>(), tags, now, forget_after))
+    }
+
     /// Claims a key that was read and missed after `mark`.
-    async fn claim_missed<V: RawValue>(&self, key: &str, policy: Policy, mark: Mark) -> Claim<V> {
+    async fn claim_missed<V: RawValue>(
+        &self,
+        key: &str,
+        policy: Policy,
+        tags: &Tags,
+        mark: Mark,
+    ) -> Claim<V> {
         let absence = Absence::IsAMiss;
-        match self.claim::<Raw<V>>(key, &policy, mark, absence) {
+        match self.claim::<Raw<V>>(key, &policy, tags, mark, absence) {
             Claimed::Lead { lead, recheck } => {
                 if recheck
                     && let Some(Some(value)) = self.look_again::<Raw<V>>(&lead, absence).await
@@ -107,9 +122,10 @@ impl Cache {
                     Leased::Found(None) => None,
                     Leased::Granted(lease) => lease,
                 };
+                let stamps = self.stamps_of_load(&lead, &policy, false).await;
                 self.begin_load(&lead);
                 let cache = self.clone();
-                Claim::Lead(Leader { cache, policy, lead, lease, value: PhantomData })
+                Claim::Lead(Leader { cache, policy, lead, lease, stamps, value: PhantomData })
             }
             Claimed::Follow(follow) => {
                 self.meter().coalesced();
@@ -126,6 +142,8 @@ pub struct Leader<V> {
     policy: Policy,
     lead: Lead,
     lease: Option<Held>,
+    /// `None` where what the load finds cannot be kept.
+    stamps: Option<Vec<Stamp>>,
     value: PhantomData<fn(V)>,
 }
 
@@ -140,18 +158,47 @@ impl<V: RawValue> Leader<V> {
     /// live for `ttl` from the moment of the claim; unless the key was written or invalidated
     /// since.
     pub fn complete(self, value: Arc<V>, ttl: Duration) {
-        let Self { cache, policy, lead, lease, .. } = self;
+        let Self { cache, policy, lead, lease, stamps, .. } = self;
         let took = cache.runtime.now().since(lead.load_started());
         cache.meter().load_ended(took, None);
         lead.publish(Ok(Some(Arc::clone(&value))));
+        let Some(stamps) = stamps else { return };
         let ttl = Policy { ttl, ..policy }.life(false, fastrand::f64());
         // Encoding copies the value: that, too, is not for the caller to wait for.
         let runtime = Arc::clone(&cache.runtime);
         runtime.spawn(Box::pin(async move {
-            if let Some(write) = cache.write_back::<Raw<V>>(lead, lease, Some(&value), ttl) {
+            let found = Loaded { lead, lease, stamps, value: Some(&*value) };
+            if let Some(write) = cache.write_back::<Raw<V>>(found, ttl) {
                 write.await;
             }
         }));
+    }
+
+    /// Leads another key whose value comes of this load: it stands under the same tags, as they were
+    /// when this load began.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] for a key that breaks the rules.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use bytes::Bytes;
+    /// # use larder_core::{Cache, MemoryStore, minutes};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).build()?;
+    /// let leader = cache.entry("page").lead_raw::<Bytes>().await?;
+    /// let german = leader.lead_beside("page:de")?;
+    /// leader.complete(Arc::new(Bytes::from_static(b"en, de")), minutes(1));
+    /// german.complete(Arc::new(Bytes::from_static(b"<h1>Hallo")), minutes(1));
+    /// # Ok(()) }
+    /// ```
+    pub fn lead_beside(&self, key: impl AsRef<str>) -> Result<Self, Error> {
+        let (cache, policy) = (self.cache.clone(), self.policy);
+        let lead = cache.lead::<V>(key.as_ref(), &policy, self.lead.tags().clone())?;
+        cache.begin_load(&lead);
+        let stamps = self.stamps.clone();
+        Ok(Self { cache, policy, lead, lease: None, stamps, value: PhantomData })
     }
 
     /// Tells the followers that there will be no value to share: each is on its own, at once.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::epoch::Stamp;
 use crate::error::SharedError;
 use crate::layout::{Layout, Life, Presence, Stored};
 use crate::time::Timestamp;
@@ -80,6 +81,7 @@ pub(crate) trait Form: 'static {
         layout: &Layout,
         value: Presence<&Self::Value>,
         life: Life,
+        stamps: &[Stamp],
     ) -> Result<Bytes, SharedError>;
 
     fn decode(
@@ -95,10 +97,15 @@ pub(crate) struct Coded<T>(PhantomData<fn() -> T>);
 impl<T: Cacheable> Form for Coded<T> {
     type Value = T;
 
-    fn encode(layout: &Layout, value: Presence<&T>, life: Life) -> Result<Bytes, SharedError> {
+    fn encode(
+        layout: &Layout,
+        value: Presence<&T>,
+        life: Life,
+        stamps: &[Stamp],
+    ) -> Result<Bytes, SharedError> {
         match value {
-            Some(value) => layout.encode(value, life),
-            None => layout.encode_absence(life),
+            Some(value) => layout.encode(value, life, stamps),
+            None => layout.encode_absence(life, stamps),
         }
     }
 
@@ -117,10 +124,15 @@ pub(crate) struct Raw<V>(PhantomData<fn() -> V>);
 impl<V: RawValue> Form for Raw<V> {
     type Value = V;
 
-    fn encode(layout: &Layout, value: Presence<&V>, life: Life) -> Result<Bytes, SharedError> {
+    fn encode(
+        layout: &Layout,
+        value: Presence<&V>,
+        life: Life,
+        stamps: &[Stamp],
+    ) -> Result<Bytes, SharedError> {
         match value {
-            Some(value) => layout.encode_raw(&value.to_bytes(), life),
-            None => layout.encode_absence(life),
+            Some(value) => layout.encode_raw(&value.to_bytes(), life, stamps),
+            None => layout.encode_absence(life, stamps),
         }
     }
 

@@ -12,10 +12,11 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{Either, ready, select};
 
-use super::Cache;
 use super::form::{Coded, Form};
 use super::leased::Leased;
 use super::policy::Policy;
+use super::{Cache, Tags};
+use crate::epoch::Stamp;
 use crate::error::Error;
 use crate::flight::{Claimed, Claimer, Lead, Mark};
 use crate::layout::{Life, Presence};
@@ -106,6 +107,7 @@ impl Cache {
         &self,
         key: &str,
         policy: &Policy,
+        tags: &Tags,
         absence: Absence,
         loader: impl FnOnce() -> Fut,
     ) -> Result<Option<Arc<T>>, Error>
@@ -115,8 +117,8 @@ impl Cache {
     {
         policy.check()?;
         let key = self.full_key(key)?;
-        let (lead, store_failed) = match self.read_or_claim::<Coded<T>>(&key, policy, absence).await
-        {
+        let step = self.read_or_claim::<Coded<T>>(&key, policy, tags, absence).await;
+        let (lead, store_failed) = match step {
             Step::Found(value) => return Ok(value),
             Step::Failed(error) => return Err(error),
             Step::Lead { lead, store_failed } => (lead, store_failed),
@@ -125,12 +127,14 @@ impl Cache {
             Leased::Found(value) => return Ok(value),
             Leased::Granted(lease) => lease,
         };
+        let stamps = self.stamps_of_load(&lead, policy, store_failed).await;
         self.begin_load(&lead);
         let loaded = self.guarded(lead.key(), policy, async { loader().await }).await;
         let outcome = loaded.map(|value| value.map(Arc::new));
         lead.publish(outcome.clone());
-        if let Ok(value) = &outcome {
-            self.keep::<Coded<T>>(lead, lease, value.as_deref(), policy, store_failed).await;
+        if let (Ok(value), Some(stamps)) = (&outcome, stamps) {
+            let found = Loaded { lead, lease, stamps, value: value.as_deref() };
+            self.keep::<Coded<T>>(found, policy, store_failed).await;
         }
         outcome
     }
@@ -140,16 +144,17 @@ impl Cache {
         &self,
         key: &str,
         policy: &Policy,
+        tags: &Tags,
         absence: Absence,
     ) -> Step<F::Value> {
         let mark = self.shared.flights.mark(key);
-        let found = self.read_telling::<F>(key).await;
+        let found = self.read_telling::<F>(key, tags).await;
         let store_failed = found.is_err();
         if let Some(found) = found.unwrap_or_default().filter(|found| absence.answers(found)) {
             return Step::Found(found);
         }
         loop {
-            match self.claim::<F>(key, policy, mark, absence) {
+            match self.claim::<F>(key, policy, tags, mark, absence) {
                 Claimed::Lead { lead, recheck } => {
                     if recheck && let Some(found) = self.look_again::<F>(&lead, absence).await {
                         return Step::Found(found);
@@ -173,6 +178,7 @@ impl Cache {
         &self,
         key: &str,
         policy: &Policy,
+        tags: &Tags,
         mark: Mark,
         absence: Absence,
     ) -> Claimed {
@@ -185,7 +191,8 @@ impl Cache {
         let takes_absence = absence == Absence::IsAnAnswer;
         let (kind, now) = (TypeId::of::<F>(), self.runtime.now());
         let forget_after = self.forget_after(policy);
-        let claimer = Claimer { kind, takes_absence, now, patience, forget_after };
+        let tags = tags.clone();
+        let claimer = Claimer { kind, tags, takes_absence, now, patience, forget_after };
         self.shared.flights.claim(key, mark, &claimer)
     }
 
@@ -202,10 +209,24 @@ impl Cache {
         lead: &Lead,
         absence: Absence,
     ) -> Option<Presence<Arc<F::Value>>> {
-        let found = self.read_uncounted::<F>(lead.key()).await;
+        let found = self.read_uncounted::<F>(lead.key(), lead.tags()).await;
         let found = found.filter(|found| absence.answers(found))?;
         lead.publish(Ok(found.clone()));
         Some(found)
+    }
+
+    /// What stands for the tags of a load that is about to begin. `None` where that cannot be known,
+    /// so that what it finds cannot be kept.
+    pub(super) async fn stamps_of_load(
+        &self,
+        lead: &Lead,
+        policy: &Policy,
+        store_failed: bool,
+    ) -> Option<Vec<Stamp>> {
+        if store_failed && !lead.tags().is_empty() {
+            return None;
+        }
+        self.stamps(lead.tags(), policy.ttl).await.ok()
     }
 
     pub(super) fn begin_load(&self, lead: &Lead) {
@@ -216,9 +237,10 @@ impl Cache {
     pub(super) async fn read_accepting<F: Form>(
         &self,
         key: &str,
+        tags: &Tags,
         absence: Absence,
     ) -> Option<Presence<Arc<F::Value>>> {
-        self.read::<F>(key).await.filter(|found| absence.answers(found))
+        self.read::<F>(key, tags).await.filter(|found| absence.answers(found))
     }
 
     /// Runs a load to its end, its deadline or its panic.
@@ -252,14 +274,12 @@ impl Cache {
     /// caller goes away; and where the store failed just before, nobody waits for it to fail again.
     pub(super) async fn keep<F: Form>(
         &self,
-        lead: Lead,
-        lease: Option<Held>,
-        value: Presence<&F::Value>,
+        found: Loaded<'_, F::Value>,
         policy: &Policy,
         store_failed: bool,
     ) {
-        let ttl = policy.life(value.is_none(), fastrand::f64());
-        if let Some(write) = self.write_back::<F>(lead, lease, value, ttl) {
+        let ttl = policy.life(found.value.is_none(), fastrand::f64());
+        if let Some(write) = self.write_back::<F>(found, ttl) {
             let written = self.start(write);
             if !store_failed {
                 let _ = written.await;
@@ -269,13 +289,12 @@ impl Cache {
 
     pub(super) fn write_back<F: Form>(
         &self,
-        lead: Lead,
-        lease: Option<Held>,
-        value: Presence<&F::Value>,
+        found: Loaded<'_, F::Value>,
         ttl: Duration,
     ) -> Option<impl Future<Output = ()> + Send + use<F>> {
+        let Loaded { lead, lease, stamps, value } = found;
         let life = Life::starting(lead.load_started(), ttl);
-        let (bytes, ttl) = self.keepable::<F>(lead.key(), value, life)?;
+        let (bytes, ttl) = self.keepable::<F>(lead.key(), value, life, &stamps)?;
         let cache = self.clone();
         Some(async move {
             if lead.begin_write() {
@@ -311,6 +330,15 @@ impl Cache {
         }));
         Either::Right(wait)
     }
+}
+
+/// What a load found, to be kept.
+pub(super) struct Loaded<'a, T> {
+    pub(super) lead: Lead,
+    pub(super) lease: Option<Held>,
+    /// As they were before it began.
+    pub(super) stamps: Vec<Stamp>,
+    pub(super) value: Presence<&'a T>,
 }
 
 /// What a caller makes of a known absence.

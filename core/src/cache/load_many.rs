@@ -116,6 +116,7 @@ impl Cache {
             match self.claim::<Coded<T>>(
                 &wanted.key,
                 &self.policy,
+                &self.scopes,
                 wanted.mark,
                 Absence::IsAnAnswer,
             ) {
@@ -157,6 +158,7 @@ impl Cache {
         E: Into<BoxError>,
     {
         self.meter().load();
+        let stamps = self.stamps(&self.scopes, self.policy.ttl).await.ok();
         let now = self.runtime.now();
         leads.iter().for_each(|(_, lead)| lead.begin_load(now));
         let items = leads.iter().map(|(item, _)| item.clone()).collect();
@@ -179,7 +181,9 @@ impl Cache {
             lead.publish(Ok(value.clone()));
             let ttl = self.policy.life(value.is_none(), fastrand::f64());
             let life = Life::starting(lead.load_started(), ttl);
-            let kept = self.keepable::<Coded<T>>(lead.key(), value.as_deref(), life);
+            let kept = stamps.as_ref().and_then(|stamps| {
+                self.keepable::<Coded<T>>(lead.key(), value.as_deref(), life, stamps)
+            });
             writes.extend(kept.map(|(bytes, ttl)| (lead, bytes, ttl)));
             found.extend(value.map(|value| (item, value)));
         }

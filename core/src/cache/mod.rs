@@ -9,6 +9,7 @@ mod load;
 mod load_many;
 mod policy;
 mod read;
+mod tags;
 mod write;
 
 use std::fmt;
@@ -31,6 +32,8 @@ pub use entry::Entry;
 pub use form::{Cacheable, RawValue};
 pub use read::Lookup;
 pub use write::Removal;
+
+pub(crate) use tags::Tags;
 
 use policy::Policy;
 
@@ -82,6 +85,9 @@ pub struct Cache {
     leases: Option<Arc<dyn Leases>>,
     runtime: Arc<dyn Runtime>,
     namespace: Namespace,
+    /// What each of its entries stands under, where it is cleared by one call: the namespaces,
+    /// its own last.
+    scopes: Tags,
     policy: Policy,
 }
 
@@ -210,7 +216,10 @@ impl Cache {
         key::check("namespace", namespace, capabilities.max_key_bytes, store)?;
         let mut cache = self.clone();
         cache.namespace = self.namespace.child(namespace);
-        Ok(cache)
+        match self.scopes.is_empty() {
+            true => Ok(cache),
+            false => cache.stamping_its_namespace(),
+        }
     }
 
     /// This cache on another clock and another place for background work: on Workers, those of the

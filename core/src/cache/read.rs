@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 
 use super::form::{Coded, Form, Raw};
-use super::{Cache, Cacheable, RawValue};
+use super::{Cache, Cacheable, RawValue, Tags};
 use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::layout::{Presence, Stored};
 use crate::meter::Operation;
@@ -76,7 +76,7 @@ impl Cache {
     /// ```
     pub async fn get<T: Cacheable>(&self, key: impl AsRef<str>) -> Result<Option<Arc<T>>, Error> {
         let key = self.full_key(key.as_ref())?;
-        Ok(self.read::<Coded<T>>(&key).await.flatten())
+        Ok(self.read::<Coded<T>>(&key, &self.scopes).await.flatten())
     }
 
     /// Like [`get`](Self::get), and tells a known absence from a miss.
@@ -96,7 +96,7 @@ impl Cache {
     /// ```
     pub async fn lookup<T: Cacheable>(&self, key: impl AsRef<str>) -> Result<Lookup<T>, Error> {
         let key = self.full_key(key.as_ref())?;
-        Ok(Lookup::of(self.read::<Coded<T>>(&key).await))
+        Ok(Lookup::of(self.read::<Coded<T>>(&key, &self.scopes).await))
     }
 
     /// The raw value under `key`, if the cache holds one: see [`RawValue`].
@@ -119,7 +119,7 @@ impl Cache {
         key: impl AsRef<str>,
     ) -> Result<Option<Arc<V>>, Error> {
         let key = self.full_key(key.as_ref())?;
-        Ok(self.read::<Raw<V>>(&key).await.flatten())
+        Ok(self.read::<Raw<V>>(&key, &self.scopes).await.flatten())
     }
 
     /// What [`get_raw`](Self::get_raw) answers, where the store can tell at once: that in memory.
@@ -142,7 +142,8 @@ impl Cache {
     /// ```
     pub fn get_raw_now<V: RawValue>(&self, key: impl AsRef<str>) -> Result<Option<V>, Error> {
         let key = self.full_key(key.as_ref())?;
-        let Some(stored) = self.store().get_now(&key).flatten() else { return Ok(None) };
+        let stored = self.store().get_now(&key).flatten();
+        let Some(stored) = stored.filter(|stored| self.stands_now(stored)) else { return Ok(None) };
         let has_passed = |deadline| self.runtime.has_passed(deadline);
         match Raw::<V>::decode(self.layout(), &stored, has_passed) {
             Stored::Fresh(Some(value), _) => {
@@ -198,7 +199,7 @@ impl Cache {
     /// ```
     pub async fn contains(&self, key: impl AsRef<str>) -> Result<bool, Error> {
         let key = self.full_key(key.as_ref())?;
-        let stored = self.metered(Operation::Read, self.store().get(&key)).await;
+        let stored = self.stored(&key, &self.scopes).await;
         Ok(stored.ok().flatten().is_some_and(|stored| {
             self.layout().holds_value(&stored, |deadline| self.runtime.has_passed(deadline))
         }))
@@ -232,16 +233,21 @@ impl Cache {
     }
 
     /// `None` for a miss of any kind; `Some(None)` for a known absence.
-    pub(super) async fn read<F: Form>(&self, key: &str) -> Option<Presence<Arc<F::Value>>> {
-        self.read_telling::<F>(key).await.unwrap_or_default()
+    pub(super) async fn read<F: Form>(
+        &self,
+        key: &str,
+        tags: &Tags,
+    ) -> Option<Presence<Arc<F::Value>>> {
+        self.read_telling::<F>(key, tags).await.unwrap_or_default()
     }
 
     /// [`read`](Self::read), and tells a store that failed from one that holds nothing.
     pub(super) async fn read_telling<F: Form>(
         &self,
         key: &str,
+        tags: &Tags,
     ) -> Result<Option<Presence<Arc<F::Value>>>, StoreFailed> {
-        let found = self.ask::<F>(key).await;
+        let found = self.ask::<F>(key, tags).await;
         match found {
             Ok(Some(_)) => self.meter().hit(1),
             Ok(None) | Err(StoreFailed) => self.meter().miss(1),
@@ -253,22 +259,56 @@ impl Cache {
     pub(super) async fn read_uncounted<F: Form>(
         &self,
         key: &str,
+        tags: &Tags,
     ) -> Option<Presence<Arc<F::Value>>> {
-        self.ask::<F>(key).await.unwrap_or_default()
+        self.ask::<F>(key, tags).await.unwrap_or_default()
     }
 
     async fn ask<F: Form>(
         &self,
         key: &str,
+        tags: &Tags,
     ) -> Result<Option<Presence<Arc<F::Value>>>, StoreFailed> {
         if let Some(stored) = self.store().get_now(key) {
+            let stored = stored.filter(|stored| self.stands_now(stored));
             return Ok(self.interpret::<F>(key, Ok(stored)));
         }
-        let stored = self.metered(Operation::Read, self.in_time(self.store().get(key))).await;
-        match stored {
+        match self.stored(key, tags).await {
             Err(error) if error.is_retryable() => Err(StoreFailed),
             stored => Ok(self.interpret::<F>(key, stored)),
         }
+    }
+
+    /// What the store holds under `key`, unless a tag of it was removed. The epochs of `tags`, which
+    /// it is likely to have, are read together with it.
+    async fn stored(&self, key: &str, tags: &Tags) -> Result<Option<Bytes>, StoreError> {
+        if tags.is_empty() {
+            let read = self.in_time(self.store().get(key));
+            let stored = self.metered(Operation::Read, read).await?;
+            return match stored {
+                Some(entry) if !self.layout().stamps(&entry).is_empty() => {
+                    let entries = self.standing(vec![Some(entry)], std::iter::empty()).await?;
+                    Ok(entries.into_iter().next().flatten())
+                }
+                untagged => Ok(untagged),
+            };
+        }
+        let keys = [key];
+        let entries = self.stored_many(&keys, tags).await?;
+        Ok(entries.into_iter().next().flatten())
+    }
+
+    /// [`stored`](Self::stored) for every one of `keys`, in their order.
+    async fn stored_many(
+        &self,
+        keys: &[&str],
+        tags: &Tags,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let all: Vec<&str> = keys.iter().copied().chain(tags.keys()).collect();
+        let read = self.in_time(self.store().get_many(&all));
+        let mut entries = self.metered(Operation::Read, read).await?;
+        let epochs = entries.split_off(keys.len().min(entries.len()));
+        self.standing(entries, tags.keys().zip(epochs)).await
     }
 
     /// [`read`](Self::read) for every one of `keys`, in their order.
@@ -292,8 +332,7 @@ impl Cache {
             return Vec::new();
         }
         let borrowed: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let read = self.in_time(self.store().get_many(&borrowed));
-        match self.metered(Operation::Read, read).await {
+        match self.stored_many(&borrowed, &self.scopes).await {
             Ok(stored) => keys
                 .iter()
                 .zip(stored)
@@ -304,7 +343,7 @@ impl Cache {
     }
 
     /// Gives a read up after the read timeout.
-    async fn in_time<T>(
+    pub(super) async fn in_time<T>(
         &self,
         read: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::form::{Form, Raw};
 use super::policy::Policy;
-use super::{Cache, RawValue};
+use super::{Cache, RawValue, Tags};
+use crate::epoch::Stamp;
 use crate::error::{Error, SharedError, StoreError, StoreErrorKind};
 use crate::flight::{discredit, supersede};
 use crate::glob::Glob;
@@ -98,13 +99,14 @@ impl Cache {
         entries: impl IntoIterator<Item = (K, T)>,
     ) -> Result<(), Error> {
         self.policy.check()?;
+        let stamps = self.stamps(&self.scopes, self.policy.ttl).await?;
         let now = self.runtime.now();
         let mut keys = Vec::new();
         let mut values = Vec::new();
         for (key, value) in entries {
             let key = self.full_key(key.as_ref())?;
             let ttl = self.policy.life(false, fastrand::f64());
-            let encoded = self.layout().encode(&value, Life::starting(now, ttl));
+            let encoded = self.layout().encode(&value, Life::starting(now, ttl), &stamps);
             values.push((self.fitting(&key, encoded)?, ttl));
             keys.push(key);
         }
@@ -283,9 +285,12 @@ impl Cache {
         key: &str,
         value: &T,
         policy: &Policy,
+        tags: &Tags,
     ) -> Result<(), Error> {
-        let (life, ttl) = self.life_from_now(policy)?;
-        self.put_encoded(key, self.layout().encode(value, life), ttl).await
+        policy.check()?;
+        let stamps = self.stamps(tags, policy.ttl).await?;
+        let (life, ttl) = self.life_from_now(policy);
+        self.put_encoded(key, self.layout().encode(value, life, &stamps), ttl).await
     }
 
     pub(super) async fn put_as_is<V: RawValue>(
@@ -293,15 +298,18 @@ impl Cache {
         key: &str,
         value: &V,
         policy: &Policy,
+        tags: &Tags,
     ) -> Result<(), Error> {
-        let (life, ttl) = self.life_from_now(policy)?;
-        self.put_encoded(key, Raw::<V>::encode(self.layout(), Some(value), life), ttl).await
+        policy.check()?;
+        let stamps = self.stamps(tags, policy.ttl).await?;
+        let (life, ttl) = self.life_from_now(policy);
+        let encoded = Raw::<V>::encode(self.layout(), Some(value), life, &stamps);
+        self.put_encoded(key, encoded, ttl).await
     }
 
-    fn life_from_now(&self, policy: &Policy) -> Result<(Life, Duration), Error> {
-        policy.check()?;
+    fn life_from_now(&self, policy: &Policy) -> (Life, Duration) {
         let ttl = policy.life(false, fastrand::f64());
-        Ok((Life::starting(self.runtime.now(), ttl), ttl))
+        (Life::starting(self.runtime.now(), ttl), ttl)
     }
 
     async fn put_encoded(
@@ -361,12 +369,13 @@ impl Cache {
         key: &str,
         value: Presence<&F::Value>,
         life: Life,
+        stamps: &[Stamp],
     ) -> Option<(Bytes, Duration)> {
         let left = life.fresh_until.since(self.runtime.now());
         if left.is_zero() {
             return None;
         }
-        match self.fitting(key, F::encode(self.layout(), value, life)) {
+        match self.fitting(key, F::encode(self.layout(), value, life, stamps)) {
             Ok(bytes) => Some((bytes, self.layout().store_ttl(left))),
             Err(error) => {
                 self.meter().unwritable();

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quick_cache::sync::Cache as QuickCache;
+use quick_cache::sync::{Cache as QuickCache, EntryAction, EntryResult};
 
+use crate::epoch;
 use crate::runtime::Runtime;
 use crate::store::Capabilities;
 use crate::time::Timestamp;
@@ -131,6 +132,32 @@ impl MemoryStore {
         let now = self.inner.runtime.now();
         self.sweep_if_due(now);
         self.inner.entries.insert(key.into(), Held { value, until: now + ttl });
+    }
+
+    /// The epoch under `key`, which stands for `life` from now on; a new one where there is none.
+    fn epoch_sync(&self, key: &str, life: Duration) -> u64 {
+        let now = self.inner.runtime.now();
+        let until = now + life;
+        let begun = epoch::new();
+        let new = || Held { value: epoch::to_bytes(begun), until };
+        let found = self.inner.entries.entry(&Box::<str>::from(key), None, |_, held| {
+            let stands = (now < held.until).then(|| epoch::from_bytes(&held.value)).flatten();
+            match stands {
+                Some(_) => held.until = held.until.max(until),
+                None => *held = new(),
+            }
+            EntryAction::Retain(stands.unwrap_or(begun))
+        });
+        match found {
+            EntryResult::Retained(epoch) => epoch,
+            EntryResult::Vacant(place) => {
+                // One that is removed at this very moment is taken for one that never stood.
+                let _ = place.insert(new());
+                begun
+            }
+            // Neither asked for, nor bounded in time.
+            _ => begun,
+        }
     }
 
     /// Where a live entry of `key` ends.

@@ -81,6 +81,10 @@ impl Store for MemoryStore {
         Ok(self.live_until(key).is_some())
     }
 
+    async fn epochs(&self, keys: &[&str], life: Duration) -> Result<Vec<u64>, StoreError> {
+        Ok(keys.iter().map(|key| self.epoch_sync(key, life)).collect())
+    }
+
     async fn time_to_live(&self, key: &str) -> Result<Option<Duration>, StoreError> {
         let now = self.inner.runtime.now();
         Ok(self.live_until(key).map(|until| until.since(now)))

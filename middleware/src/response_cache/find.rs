@@ -82,7 +82,7 @@ pub(super) async fn find(shared: &Shared, request: &Parts, mut place: Place, usa
             // Nothing that this layer writes: variants of a variant.
             Stored::Variants(_) => return Found::Miss(None),
             _ if usage == Use::Refresh => {
-                return match lead(shared, &place.key) {
+                return match lead(shared, &place.key).await {
                     Ok(leader) => Found::Miss(Some(place.miss(leader, shared, request))),
                     Err(_) => Found::NoPlace,
                 };
@@ -135,7 +135,7 @@ async fn look(shared: &Shared, key: &str, usage: Use) -> Result<Looked, Error> {
     if !may_wait {
         return Ok(match cache.get_raw(key).await? {
             Some(stored) => Looked::At(stored),
-            None => Looked::Leading(lead(shared, key)?),
+            None => Looked::Leading(lead(shared, key).await?),
         });
     }
     let mut give_up = None;
@@ -154,17 +154,17 @@ async fn look(shared: &Shared, key: &str, usage: Use) -> Result<Looked, Error> {
             Followed::Overdue => {
                 // Whoever comes next should not wait as long for nothing.
                 uncacheable.remember(key, runtime.now());
-                return Ok(Looked::Leading(lead(shared, key)?));
+                return Ok(Looked::Leading(lead(shared, key).await?));
             }
             Followed::Gone | Followed::Declined => {
-                return Ok(Looked::Leading(lead(shared, key)?));
+                return Ok(Looked::Leading(lead(shared, key).await?));
             }
         }
     }
 }
 
-fn lead(shared: &Shared, key: &str) -> Result<Box<Leader<Stored>>, Error> {
-    entry(shared, key).lead_raw().map(Box::new)
+async fn lead(shared: &Shared, key: &str) -> Result<Box<Leader<Stored>>, Error> {
+    entry(shared, key).lead_raw().await.map(Box::new)
 }
 
 fn entry<'a>(shared: &'a Shared, key: &'a str) -> Entry<'a, &'a str> {

@@ -143,7 +143,7 @@ fn place(
         None => {
             let variants = Variants::new(keep.vary, now);
             let variant_key = variants.key(&key, &request_headers?);
-            let Ok(of_variant) = cache.entry(&variant_key).lead_raw() else {
+            let Ok(of_variant) = leader.lead_beside(&variant_key) else {
                 leader.decline();
                 return None;
             };

@@ -13,6 +13,9 @@ use larder_core::{Cache, Claim, Error, Followed, Leader, Lookup, Runtime};
 use super::Plan;
 use super::database::{Database, Kind, Lag, Seen, Stamp, name, names, raw_name};
 
+/// What marks every row that is loaded or put alone.
+const TAG: &str = "rows";
+
 /// The errors that loaders fail with.
 const NOT_FOUND: &str = "there is no such row";
 const ON_PURPOSE: &str = "on purpose";
@@ -91,7 +94,10 @@ impl Caller {
     pub(super) async fn run(mut self) {
         for _ in 0..self.plan.calls {
             self.pause(20).await;
-            let call = CALLS[self.random.usize(..CALLS.len())];
+            let call = match CALLS[self.random.usize(..CALLS.len())] {
+                Call::GetOrLoadMany if !self.plan.together => Call::GetOrLoad,
+                call => call,
+            };
             let key = self.random.usize(..self.plan.keys);
             let leaves = (self.plan.leaving && self.random.u8(..4) == 0)
                 .then(|| Duration::from_micros(self.random.u64(..15_000)));
@@ -172,7 +178,7 @@ impl Caller {
             let rows = loader.load(vec![(key, seen)]).await?;
             rows.into_iter().next().map(|(_, row)| row).ok_or(io::Error::other(NOT_FOUND))
         };
-        match self.cache.get_or_load(name(key), load).await {
+        match self.cache.entry(name(key)).tag(TAG).get_or_load(load).await {
             Ok(stamp) => self.database.check(key, seen, Some(*stamp), Lag::Load),
             Err(error) if is_not_found(&error) => self.database.check(key, seen, None, Lag::Load),
             Err(error) => self.unexpected(&error),
@@ -187,7 +193,7 @@ impl Caller {
             let rows = loader.load(vec![(key, seen)]).await?;
             Ok::<_, io::Error>(rows.into_iter().next().map(|(_, row)| row))
         };
-        match self.cache.get_or_find(name(key), load).await {
+        match self.cache.entry(name(key)).tag(TAG).get_or_find(load).await {
             Ok(stamp) => self.database.check(key, seen, stamp.as_deref().copied(), Lag::Load),
             Err(error) if is_not_found(&error) => self.database.check(key, seen, None, Lag::Load),
             Err(error) => self.unexpected(&error),
@@ -232,7 +238,7 @@ impl Caller {
     async fn claim_raw(&mut self, key: usize) {
         loop {
             let seen = self.database.look(key);
-            match self.cache.entry(raw_name(key)).claim_raw::<Bytes>().await {
+            match self.cache.entry(raw_name(key)).tag(TAG).claim_raw::<Bytes>().await {
                 Err(error) => return self.unexpected(&error),
                 Ok(Claim::Hit(raw)) => {
                     return self.database.check(key, seen, stamp_of(&raw), Lag::Load);
@@ -315,8 +321,9 @@ impl Caller {
         let invalidation = self.database.begin_invalidation([key]);
         let cache = &self.cache;
         let told = match self.random.u8(..5) {
-            0 | 1 if self.plan.puts && exists => cache.put(name(key), &(key, version)).await,
-            2 if self.plan.puts && exists => cache.put_many([(name(key), (key, version))]).await,
+            0 | 1 if self.plan.puts && exists => {
+                cache.entry(name(key)).tag(TAG).put(&(key, version)).await
+            }
             3 => cache.remove_many([name(key), name(key)]).await.map(drop),
             4 => cache.remove_matching(format!("ro*:{key}")).await.map(drop),
             _ => cache.remove(name(key)).await.map(drop),
@@ -344,9 +351,12 @@ impl Caller {
         }
         let invalidation = self.database.begin_invalidation(0..self.plan.keys);
         let versions = invalidation.versions().to_vec();
-        let told = match self.random.bool() {
-            true => self.cache.remove_matching("r[ao]w:*").await.map(drop),
-            false => self.cache.remove_many((0..self.plan.keys).flat_map(names)).await.map(drop),
+        let told = match self.random.u8(..4) {
+            // Not all rows have the tag where some are loaded together.
+            0 if !self.plan.together => self.cache.remove_tag(TAG).await,
+            1 => self.cache.clear().await,
+            2 => self.cache.remove_matching("r[ao]w:*").await.map(drop),
+            _ => self.cache.remove_many((0..self.plan.keys).flat_map(names)).await.map(drop),
         };
         match told {
             // A put of a row's writer may come after this: of the version that stood, or a later.

@@ -72,6 +72,9 @@ pub async fn run(
     if plan.leases {
         builder = builder.leases(LocalLeases::on(Arc::clone(&runtime)));
     }
+    if plan.instant_clear {
+        builder = builder.instant_clear();
+    }
     let cache = builder
         .runtime(caches)
         .namespace("simulation")

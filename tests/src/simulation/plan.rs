@@ -37,6 +37,10 @@ pub struct Plan {
     pub isolated: bool,
     /// Whether a load needs a lease.
     pub leases: bool,
+    /// Whether rows are also loaded together, which gives them no tag of their own.
+    pub together: bool,
+    /// Whether the cache is cleared at once, by an epoch.
+    pub instant_clear: bool,
     /// Whether every event is noted.
     pub traced: bool,
 }
@@ -60,6 +64,8 @@ impl Plan {
             leaving: random.bool(),
             isolated: random.u8(..4) == 0,
             leases: random.u8(..4) == 0,
+            together: random.bool(),
+            instant_clear: random.bool(),
             traced: false,
         }
     }

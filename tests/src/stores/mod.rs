@@ -31,6 +31,8 @@ pub enum Call {
     Put,
     /// `put_many`.
     PutMany,
+    /// `epochs`.
+    Epochs,
     /// `remove`.
     Remove,
     /// `remove_many`.
@@ -57,7 +59,7 @@ impl Call {
     /// Whether it reads values.
     #[must_use]
     pub fn is_read(self) -> bool {
-        matches!(self, Self::Get | Self::GetMany)
+        matches!(self, Self::Get | Self::GetMany | Self::Epochs)
     }
 }
 
@@ -164,6 +166,10 @@ impl Store for Tapped {
 
     async fn contains(&self, key: &str) -> Result<bool, StoreError> {
         self.through(Call::Get, self.inner.contains(key)).await
+    }
+
+    async fn epochs(&self, keys: &[&str], life: Duration) -> Result<Vec<u64>, StoreError> {
+        self.through(Call::Epochs, self.inner.epochs(keys, life)).await
     }
 
     async fn time_to_live(&self, key: &str) -> Result<Option<Duration>, StoreError> {

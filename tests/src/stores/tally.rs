@@ -8,7 +8,7 @@ use super::{Call, Tap};
 /// Counts the calls of each kind.
 #[derive(Default)]
 pub struct Tally {
-    counts: [AtomicU64; 8],
+    counts: [AtomicU64; 9],
 }
 
 impl Tally {

@@ -9,6 +9,7 @@ mod keys;
 mod layout;
 mod lives;
 mod many;
+mod tags;
 mod unreadable;
 
 use std::io;
@@ -24,6 +25,7 @@ pub(super) const CASES: &[&[Case]] = &[
     claims::CASES,
     many::CASES,
     invalidation::CASES,
+    tags::CASES,
     lives::CASES,
     failing::CASES,
     absence::CASES,

@@ -1,5 +1,6 @@
 //! What the trait `Store` promises.
 
+mod epochs;
 mod limits;
 mod lives;
 mod many;
@@ -9,5 +10,12 @@ mod values;
 
 use super::Case;
 
-pub(super) const CASES: &[&[Case]] =
-    &[values::CASES, many::CASES, lives::CASES, scan::CASES, limits::CASES, service::CASES];
+pub(super) const CASES: &[&[Case]] = &[
+    values::CASES,
+    many::CASES,
+    lives::CASES,
+    epochs::CASES,
+    scan::CASES,
+    limits::CASES,
+    service::CASES,
+];
