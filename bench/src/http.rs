@@ -1,4 +1,4 @@
-//! Requests a second of an axum server: bare, behind the response cache, and behind the rate limit.
+//! Requests a second of an axum server: bare, and behind the layers.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,18 +13,20 @@ use axum::routing::get;
 use bytes::Bytes;
 use clap::ValueEnum;
 use larder_core::{
-    Cache, CacheBuilder, MemoryRateLimits, MemoryStore, Quota, RateLimiter, minutes,
+    Cache, CacheBuilder, MemoryRateLimits, MemorySessions, MemoryStore, Quota, RateLimiter, minutes,
 };
 use larder_http::{RateLimit, ResponseCache};
-use larder_redis::RedisStore;
+use larder_redis::{RedisSessions, RedisStore};
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 
 use crate::Effort;
 use crate::rounds::{self, Turn};
 use crate::servers::{Core, Process, Redis, on_core};
+use crate::sessions;
 use crate::table::{Figures, Goal, Row};
 
+pub(crate) const PATH: &str = "/api/v1/products";
 const TARGET: &str = "/api/v1/products?page=1&limit=20";
 const CONNECTIONS: &str = "64";
 
@@ -36,6 +38,10 @@ pub(crate) enum Front {
     Redis,
     Limit,
     TowerGovernor,
+    Session,
+    SessionRedis,
+    TowerSessions,
+    TowerSessionsRedis,
 }
 
 impl Front {
@@ -43,9 +49,17 @@ impl Front {
     fn header(self) -> Option<&'static str> {
         match self {
             Self::Bare => None,
+            // Their handler answers only who has a session.
+            _ if self.has_sessions() => None,
             Self::Memory | Self::Redis => Some("x-cache: hit"),
-            Self::Limit | Self::TowerGovernor => Some("x-ratelimit-remaining: "),
+            _ => Some("x-ratelimit-remaining: "),
         }
+    }
+
+    fn has_sessions(self) -> bool {
+        use Front::{Session, SessionRedis, TowerSessions, TowerSessionsRedis};
+
+        matches!(self, Session | SessionRedis | TowerSessions | TowerSessionsRedis)
     }
 }
 
@@ -62,8 +76,20 @@ pub(crate) fn serve(front: Front, redis: Option<&str>) -> Result<()> {
             let body = body.clone();
             async move { ([(CONTENT_TYPE, "application/json")], body) }
         });
-        let app = Router::new().route("/api/v1/products", handler);
+        let app = Router::new().route(PATH, handler);
         let app = match front {
+            Front::Session => sessions::larder(MemorySessions::new())?,
+            Front::SessionRedis => {
+                let url = redis.context("--redis is missing")?;
+                sessions::larder(RedisSessions::connect(url).await?)?
+            }
+            Front::TowerSessions => {
+                sessions::tower_sessions(tower_sessions::MemoryStore::default())
+            }
+            Front::TowerSessionsRedis => {
+                let url = redis.context("--redis is missing")?;
+                sessions::tower_sessions(sessions::redis_store(url).await?)
+            }
             Front::Bare => app,
             Front::Memory => cached(app, Cache::builder(MemoryStore::new()))?,
             Front::Redis => {
@@ -104,7 +130,7 @@ fn cached(app: Router, cache: CacheBuilder) -> Result<Router> {
 }
 
 /// About 1 KB of JSON: ten products.
-fn page() -> String {
+pub(crate) fn page() -> String {
     let products: Vec<String> = (1..=10)
         .map(|id| {
             format!(
@@ -169,14 +195,16 @@ pub(crate) fn compare_limits(effort: Effort, mut row: impl FnMut(Row)) -> Result
 }
 
 /// This program, as a server on a core of its own.
-struct Server {
+pub(crate) struct Server {
     port: u16,
     front: Front,
+    /// What a client of it sends.
+    cookie: Option<String>,
     _process: Process,
 }
 
 impl Server {
-    fn start(front: Front, redis: Option<&str>) -> Result<Self> {
+    pub(crate) fn start(front: Front, redis: Option<&str>) -> Result<Self> {
         let program = env::current_exe()?;
         let program = program.to_str().context("this program's path is not UTF-8")?;
         let name = front.to_possible_value().context("every front has a name")?;
@@ -190,16 +218,25 @@ impl Server {
         let mut port = String::new();
         BufReader::new(stdout).read_line(&mut port)?;
         let port = port.trim().parse().context("the server did not start")?;
-        let server = Self { port, front, _process: process };
+        let mut server = Self { port, front, cookie: None, _process: process };
+        if front.has_sessions() {
+            let head = server.head_of(sessions::BEGIN)?;
+            let cookie =
+                head.lines().find_map(|line| line.split_once("et-cookie: ")?.1.split(';').next());
+            server.cookie = Some(cookie.context("the server began no session")?.to_owned());
+        }
         server.head()?;
         Ok(server)
     }
 
-    fn requests_per_second(&self, length: Duration) -> Result<f64> {
+    pub(crate) fn requests_per_second(&self, length: Duration) -> Result<f64> {
         let mut wrk = on_core(Core::Client, "wrk");
         wrk.args(["--threads", "1", "--connections", CONNECTIONS, "--duration"])
             .arg(format!("{}s", length.as_secs().max(1)))
             .arg(format!("http://127.0.0.1:{}{TARGET}", self.port));
+        if let Some(cookie) = &self.cookie {
+            wrk.args(["--header", &format!("Cookie: {cookie}")]);
+        }
         let output = wrk.output().context("cannot start wrk; `cargo xtask bench` installs it")?;
         let report = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "wrk failed: {report}");
@@ -227,12 +264,18 @@ impl Server {
 
     /// The head of an answer.
     fn head(&self) -> Result<String> {
+        self.head_of(TARGET)
+    }
+
+    fn head_of(&self, target: &str) -> Result<String> {
+        let cookie = self.cookie.as_ref().map(|it| format!("Cookie: {it}\r\n"));
         let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         connection.set_read_timeout(Some(Duration::from_secs(5)))?;
         write!(
             connection,
-            "GET {TARGET} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n",
-            self.port
+            "GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n{}Connection: close\r\n\r\n",
+            self.port,
+            cookie.unwrap_or_default()
         )?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer)?;

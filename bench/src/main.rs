@@ -1,8 +1,8 @@
 //! Larder beside its peers, as a table: `cargo xtask bench`, or `cargo run --release -p
 //! larder-bench` where redis-server and wrk are installed.
 //!
-//! - [`memory`], [`redis_reads`], [`loads`], [`limits`], [`redis_limits`], [`http`], [`workers`]:
-//!   what is compared.
+//! - [`memory`], [`redis_reads`], [`loads`], [`limits`], [`redis_limits`], [`http`], [`sessions`],
+//!   [`workers`]: what is compared.
 //! - [`rounds`]: how; [`table`]: how it is printed; [`servers`]: the programs beside this one.
 
 mod http;
@@ -13,6 +13,7 @@ mod redis_limits;
 mod redis_reads;
 mod rounds;
 mod servers;
+mod sessions;
 mod table;
 mod workers;
 
@@ -66,6 +67,8 @@ enum Comparison {
     Http,
     /// A check of a rate limit
     Limits,
+    /// Requests a second of a handler that reads its session
+    Sessions,
 }
 
 /// How much is measured.
@@ -142,6 +145,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Comparison::Http) || wanted(Comparison::Limits) {
         http::compare_limits(effort, print)?;
+    }
+    if wanted(Comparison::Http) || wanted(Comparison::Sessions) {
+        sessions::compare(effort, print)?;
     }
     Ok(())
 }

@@ -174,7 +174,7 @@ mod tests {
             prop_assume!(mine != others);
             let (mine, others) = (Secret::short(mine), Secret::short(others));
             let id = SessionId::random().unwrap();
-            let value = decoded(&Seal::signed(&[mine.clone()]).seal(&id).unwrap());
+            let value = decoded(&Seal::signed(std::slice::from_ref(&mine)).seal(&id).unwrap());
             let by = |secrets: &[Secret]| {
                 Seal::signed(secrets).unseal(&value).map(|it| (it.id, it.is_outdated))
             };
