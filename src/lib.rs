@@ -63,3 +63,7 @@ struct Readme;
 #[cfg(all(doctest, feature = "axum", feature = "redis"))]
 #[doc = include_str!("../docs/rate-limits.md")]
 struct RateLimitGuide;
+
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../docs/sessions.md")]
+struct SessionGuide;

@@ -365,6 +365,125 @@ fn a_store_that_fails_makes_nobody_a_stranger() {
 }
 
 #[test]
+fn what_was_asked_in_vain_is_told_again_by_the_save() {
+    let (runtime, store, sessions) = set_up();
+    let is_down = |is_down| store.0.is_down.store(is_down, Ordering::Relaxed);
+    let down = |saved: Result<Saved, Error>| matches!(saved, Err(Error::Store(_)));
+    runtime.block_on(async {
+        let id = signed_in(&sessions, "zoë").await;
+        let visit = sessions.open(Some(id.clone()));
+        is_down(true);
+        assert!(visit.user().await.is_err());
+        is_down(false);
+        visit.insert("cart", &2).await.unwrap();
+        assert!(down(visit.save_now().unwrap()));
+        assert!(down(visit.save().await), "the store answers, but the request had no session");
+        assert_eq!(value(&sessions, &id, "cart").await, Some(1));
+        assert_eq!(visit.user().await.unwrap().as_deref(), Some("zoë"));
+        assert!(visit.save().await.is_ok(), "asked again, and answered");
+        assert_eq!(value(&sessions, &id, "cart").await, Some(2));
+
+        let leaving = sessions.open(Some(id.clone()));
+        is_down(true);
+        assert!(leaving.end().await.is_err());
+        is_down(false);
+        assert_eq!(leaving.user().await.unwrap().as_deref(), Some("zoë"));
+        assert!(down(leaving.save().await), "it goes on, and the client must hear that");
+        assert_eq!(leaving.user().await.unwrap().as_deref(), Some("zoë"));
+        is_down(true);
+        assert!(leaving.end_others().await.is_err());
+        is_down(false);
+        assert!(leaving.end().await.unwrap());
+        assert!(down(leaving.save().await), "the others go on");
+        leaving.end_all().await.unwrap();
+        assert_eq!(leaving.save().await.unwrap().cookie, SessionCookie::Remove);
+    });
+}
+
+#[test]
+fn a_save_that_has_nothing_to_do_is_done_at_once() {
+    let (runtime, store, sessions) = set_up();
+    runtime.block_on(async {
+        let id = signed_in(&sessions, "zoë").await;
+        store.calls();
+        let visit = sessions.open(Some(id.clone()));
+        assert_eq!(visit.save_now().unwrap().unwrap(), Saved::default());
+        assert!(!visit.is_touched());
+        visit.user().await.unwrap();
+        assert!(visit.is_touched());
+        assert_eq!(visit.save_now().unwrap().unwrap(), Saved::default());
+        assert_eq!(store.calls(), 1);
+        visit.insert("cart", &2).await.unwrap();
+        assert!(visit.save_now().is_none());
+        save(&visit).await;
+        visit.renew().await.unwrap();
+        assert!(visit.save_now().is_none());
+
+        let later = sessions.open(Some(save(&visit).await.unwrap()));
+        runtime.advance(minutes(2));
+        later.user().await.unwrap();
+        assert!(later.save_now().is_none(), "its use is to be noted");
+        later.end().await.unwrap();
+        assert_eq!(later.save_now().unwrap().unwrap().cookie, SessionCookie::Remove);
+    });
+}
+
+#[test]
+fn of_several_ids_the_first_that_lives_counts() {
+    let (runtime, store, sessions) = set_up();
+    runtime.block_on(async {
+        let dead = || SessionId::random().unwrap();
+        let (zoe, max) = (signed_in(&sessions, "zoë").await, signed_in(&sessions, "max").await);
+        let open = |ids: [&SessionId; 3]| {
+            let presented = ids.into_iter().fold(Presented::default(), |it, id| it.or(id.clone()));
+            sessions.open_presented(presented)
+        };
+        store.calls();
+        let visit = open([&dead(), &zoe, &max]);
+        assert_eq!(visit.user().await.unwrap().as_deref(), Some("zoë"));
+        assert_eq!(store.calls(), 2);
+        assert!(open([&dead(), &zoe, &dead()]).end().await.unwrap());
+        assert_eq!(sessions.open(Some(zoe)).user().await.unwrap(), None);
+        assert_eq!(open([&dead(), &dead(), &dead()]).user().await.unwrap(), None);
+    });
+}
+
+#[test]
+fn a_client_is_told_its_id_again_where_that_is_asked_for() {
+    let (runtime, _, sessions) = set_up();
+    runtime.block_on(async {
+        let id = signed_in(&sessions, "zoë").await;
+        let open =
+            |id: &SessionId| sessions.open_presented(Presented::new(Some(id.clone())).reissued());
+        let untouched = open(&id);
+        assert_eq!(save(&untouched).await, None, "it may have ended");
+        let visit = open(&id);
+        visit.user().await.unwrap();
+        assert_eq!(save(&visit).await, Some(id));
+        let invented = open(&SessionId::random().unwrap());
+        invented.user().await.unwrap();
+        assert_eq!(save(&invented).await, None);
+    });
+}
+
+#[test]
+fn a_store_that_takes_too_long_has_failed() {
+    let runtime = VirtualRuntime::seeded(1);
+    let store = Remote::new(&runtime, 1, 10_000);
+    let sessions = Sessions::builder(store).timeout(millis(10)).build().unwrap();
+    runtime.block_on(async {
+        let began = runtime.now();
+        let error = sessions.of_user("zoë").await.unwrap_err().to_string();
+        let expected = "remote of_user: no answer within 10ms (see SessionsBuilder::timeout)";
+        assert_eq!(error, expected);
+        assert_eq!(runtime.now().since(began), millis(10));
+        let visit = sessions.open(None);
+        visit.insert("cart", &1).await.unwrap();
+        assert!(matches!(visit.save().await, Err(Error::Store(_))));
+    });
+}
+
+#[test]
 fn a_users_sessions_are_listed_and_end_together() {
     let (runtime, _, sessions) = set_up();
     runtime.block_on(async {
@@ -435,6 +554,7 @@ fn settings_that_cannot_work_are_named() {
     assert_eq!(config(Sessions::builder(memory()).build()), "none");
     assert_eq!(config(Sessions::builder(memory()).namespace("").build()), "namespace");
     assert_eq!(config(Sessions::builder(memory()).idle(days(90)).build()), "absolute");
+    assert_eq!(config(Sessions::builder(memory()).timeout(millis(0)).build()), "timeout");
 }
 
 fn acts() -> impl Strategy<Value = Vec<(Act, u64)>> {

@@ -11,6 +11,7 @@ use larder_core::check_key;
 use sha2::{Digest, Sha256};
 
 use super::ClientIp;
+use crate::Session;
 use crate::key_text::{push_hex, whole_uri};
 
 /// Longer keys take more room than they are worth. With a namespace, every store takes as much.
@@ -56,7 +57,9 @@ enum Kind {
     Path,
     Function(Find),
     Future(FindLater),
+    Session,
     Both(Arc<(By, By)>),
+    Either(Arc<(By, By)>),
     Hashed(Arc<By>),
 }
 
@@ -112,6 +115,30 @@ impl By {
         Self(Kind::Future(Arc::new(move |request| find(request).map(not_empty).boxed())))
     }
 
+    /// Who is signed in, else the session, as a [`SessionLayer`](crate::SessionLayer) around this
+    /// layer has given it to the request. A visitor without one has no key, and nothing is loaded.
+    ///
+    /// Whoever drops its cookie has another session, or none: limit strangers by their address, with
+    /// [`or`](Self::or). Where the store of sessions fails there is no key, and the layer of sessions
+    /// answers 503.
+    ///
+    /// ```
+    /// use larder_http::rate_limit::{By, ClientIp};
+    ///
+    /// let by = By::session().or(ClientIp::behind_proxies(1));
+    /// # let _ = by;
+    /// ```
+    #[must_use]
+    pub const fn session() -> Self {
+        Self(Kind::Session)
+    }
+
+    /// By this, and where it has no key by another.
+    #[must_use]
+    pub fn or(self, other: impl Into<Self>) -> Self {
+        Self(Kind::Either(Arc::new((self, other.into()))))
+    }
+
     /// By this and by another. Where one of the two has no key, there is none.
     #[must_use]
     pub fn and(self, other: impl Into<Self>) -> Self {
@@ -135,6 +162,18 @@ impl By {
             Kind::Path => Some(whole_uri(request).path().to_owned()).into(),
             Kind::Function(find) => find(request).into(),
             Kind::Future(find) => Key::Later(find(request)),
+            Kind::Session => match request.extensions.get::<Session>() {
+                Some(session) => Key::Later(of_session(session.clone()).boxed()),
+                None => Key::Now(None),
+            },
+            Kind::Either(either) => match either.0.find(request) {
+                Key::Now(None) => either.1.find(request),
+                Key::Now(key) => Key::Now(key),
+                Key::Later(key) => {
+                    let other = either.1.find(request);
+                    Key::Later(async move { or(key.await, other).await }.boxed())
+                }
+            },
             Kind::Both(both) => match (both.0.find(request), both.1.find(request)) {
                 (Key::Now(a), Key::Now(b)) => joined(a, b).into(),
                 (a, b) => {
@@ -151,8 +190,11 @@ impl By {
         match &self.0 {
             Kind::ClientIp(address) => address.of(request).is_none(),
             Kind::Both(both) => both.0.lacks_address(request) || both.1.lacks_address(request),
+            Kind::Either(either) => either.1.lacks_address(request),
             Kind::Hashed(by) => by.lacks_address(request),
-            Kind::Header(_) | Kind::Path | Kind::Function(_) | Kind::Future(_) => false,
+            Kind::Session | Kind::Header(_) | Kind::Path | Kind::Function(_) | Kind::Future(_) => {
+                false
+            }
         }
     }
 }
@@ -171,6 +213,10 @@ impl fmt::Debug for By {
             Kind::Path => f.write_str("Path"),
             Kind::Function(_) => f.write_str("Function"),
             Kind::Future(_) => f.write_str("Future"),
+            Kind::Session => f.write_str("Session"),
+            Kind::Either(either) => {
+                f.debug_tuple("Either").field(&either.0).field(&either.1).finish()
+            }
             Kind::Both(both) => f.debug_tuple("Both").field(&both.0).field(&both.1).finish(),
             Kind::Hashed(by) => f.debug_tuple("Hashed").field(by).finish(),
         }
@@ -207,6 +253,21 @@ impl From<Option<String>> for Key {
 
 fn not_empty(key: Option<String>) -> Option<String> {
     key.filter(|key| !key.is_empty())
+}
+
+/// A failure is remembered by the session, for its layer.
+async fn of_session(session: Session) -> Option<String> {
+    match session.user().await.ok()? {
+        Some(user) => Some(format!("user:{user}")),
+        None => session.key().await.ok()?,
+    }
+}
+
+async fn or(key: Option<String>, other: Key) -> Option<String> {
+    match key {
+        Some(key) => Some(key),
+        None => other.found().await,
+    }
 }
 
 fn header(request: &Parts, name: &HeaderName) -> Option<String> {

@@ -49,3 +49,17 @@ fn decoded(value: &[u8]) -> Option<Cow<'_, str>> {
     let value = value.strip_prefix(b"\"").and_then(|it| it.strip_suffix(b"\"")).unwrap_or(value);
     percent_decode(value).decode_utf8().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::test;
+
+    #[test]
+    fn what_is_too_long_is_not_even_decoded() {
+        assert_eq!(decoded(&b"%41".repeat(100)).unwrap(), "A".repeat(100));
+        assert_eq!(decoded(&[b'A'; LONGEST]).unwrap().len(), LONGEST);
+        assert_eq!(decoded(&[b'A'; LONGEST + 1]), None);
+        assert_eq!(decoded(b"%FF"), None, "no UTF-8");
+    }
+}

@@ -166,6 +166,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
         #[test]
         fn what_is_sealed_is_read_by_its_secrets_alone(
             mine in prop::collection::vec(any::<u8>(), 1..100),

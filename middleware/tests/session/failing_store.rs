@@ -32,7 +32,8 @@ fn what_was_not_saved_is_not_acknowledged() {
     World::new().run(async |world| {
         let browser = world.signed_in("zoe").await;
         world.store.is_down(true);
-        for uri in ["/put/theme/dark", "/sign-in/max", "/sign-out", "/renew"] {
+        for uri in ["/put/theme/dark", "/sign-in/max", "/sign-out", "/careless-sign-out", "/renew"]
+        {
             assert_unavailable(&browser.post(uri).await, "2");
             assert_unavailable(&world.browser().post("/sign-in/max").await, "2");
         }

@@ -6,6 +6,7 @@ mod axum_app;
 mod caching;
 mod cookies;
 mod failing_store;
+mod limits;
 mod request_runtime;
 #[path = "../../src/runtime/harness.rs"]
 mod runtime;

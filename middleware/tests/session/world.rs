@@ -179,6 +179,10 @@ pub(crate) fn routes() -> Router {
         Ok(Some(user)) => format!("hello, {user}"),
         Ok(None) | Err(_) => "hello, stranger".into(),
     };
+    let careless_sign_out = async |session: Session| {
+        let _ = session.end().await;
+        "goodbye"
+    };
     let renew = async |session: Session| Ok::<_, SessionError>(session.renew().await?);
     let large = async |session: Session| {
         Ok::<_, SessionError>(session.insert("large", &"x".repeat(2 << 20)).await?)
@@ -191,6 +195,7 @@ pub(crate) fn routes() -> Router {
         .route("/untouched", get(async |_: Session| "untouched"))
         .route("/sign-in/{user}", post(sign_in))
         .route("/sign-out", post(sign_out))
+        .route("/careless-sign-out", post(careless_sign_out))
         .route("/renew", post(renew))
         .route("/me", get(async |SignedIn(user): SignedIn| user))
         .route("/careless", get(careless))
