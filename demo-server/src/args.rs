@@ -6,9 +6,9 @@ use larder_demo::PerMinute;
 /// A shop whose API answers from Larder's caches.
 ///
 /// Its data is in SQLite: created and filled at the first start, with 10,000 products and 10,000
-/// users. Its caches are in memory, or in Redis. There is no log-in: whoever can reach the port can
-/// change the users.
-// No `Debug`: the URL of Redis may hold a password.
+/// users. Its caches and sessions are in memory, or in Redis. Whoever can reach the port can change the
+/// users: accounts are for carts alone.
+// No `Debug`: the URL of Redis may hold a password, and the secret is one.
 #[derive(Parser)]
 #[command(version, after_help = "RUST_LOG sets what is logged, as in RUST_LOG=larder_redis=debug.")]
 pub struct Args {
@@ -24,14 +24,35 @@ pub struct Args {
     #[arg(long, value_name = "FILE", default_value = "larder-demo.db")]
     pub database: PathBuf,
 
-    /// Keep the caches in Redis or Valkey, as in redis://user:password@host:6379/0; by default they
-    /// are in memory
+    /// Keep caches, counts and sessions in Redis or Valkey, as in redis://user:password@host:6379/0;
+    /// by default they are in memory
     #[arg(long, value_name = "URL", env = "LARDER_REDIS_URL", hide_env_values = true)]
     pub redis: Option<String>,
 
     /// How many requests a minute of one client the API answers; 0 for as many as it likes
     #[arg(long, value_name = "N", env = "LARDER_RATE_LIMIT", default_value_t = PerMinute::default())]
     pub rate_limit: PerMinute,
+
+    /// How often a minute one client may fail to sign in to an account, and four times as often in
+    /// all; 0 for as often as it likes
+    #[arg(long, value_name = "N", env = "LARDER_SIGN_IN_LIMIT", default_value_t = PerMinute(5))]
+    pub sign_in_limit: PerMinute,
+
+    /// What signs the cookies of sessions: at least 32 bytes, the same for all servers on one Redis,
+    /// better in the environment than here. Several are divided by commas: the first signs, all are
+    /// accepted. By default this process makes one for itself
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "LARDER_SESSION_SECRET",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub session_secret: Vec<String>,
+
+    /// Whether the cookies of sessions go over http too
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = Cookies::Auto)]
+    pub cookies: Cookies,
 
     /// How many reverse proxies stand in front of this server and add the client's address to
     /// X-Forwarded-For; with 0 a client is known by its connection
@@ -41,6 +62,18 @@ pub struct Args {
     /// How the requests of clients are counted in Redis
     #[arg(long, value_name = "LAYOUT", value_enum, default_value_t = RateLimitLayout::Larder)]
     pub rate_limit_layout: RateLimitLayout,
+}
+
+/// Whether the cookies of sessions go over http too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Cookies {
+    /// Over http where the server is reached from its own machine alone: it listens on the loopback
+    /// address, and behind no proxy
+    Auto,
+    /// Over https alone, as a proxy in front of the server speaks it: `__Host-` and `Secure`
+    Https,
+    /// Over http too, where whoever listens in on the network can take them
+    Http,
 }
 
 /// How the requests of clients are counted in Redis.

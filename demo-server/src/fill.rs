@@ -2,7 +2,7 @@
 //!
 //! The marks of a complete database, SQLite's `application_id` and `user_version`, are written in
 //! the same transaction. A start that is interrupted leaves an empty database, which the next one
-//! fills.
+//! fills. A database from before there were accounts is given their table.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,9 @@ use larder_demo::{seed, sql};
 
 /// «Lard», as SQLite's header keeps it.
 const APPLICATION_ID: i32 = 0x4c61_7264;
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
+/// Before there were accounts.
+const WITHOUT_ACCOUNTS: i32 = 1;
 /// As long as another process may write, the first start of another server included.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const ROWS_PER_STEP: usize = 500;
@@ -105,43 +107,56 @@ pub(crate) fn prepare(
     };
     let mut connection = Connection::open(path).map_err(error)?;
     configure(&connection).map_err(error)?;
-    if is_complete(&connection, path, &error)? {
-        return match connection.is_readonly("main").map_err(error)? {
-            true => Err(OpenError::ReadOnly { path: path.into() }),
-            false => Ok(false),
-        };
+    let state = state(&connection, path, &error)?;
+    if state != State::Empty && connection.is_readonly("main").map_err(error)? {
+        return Err(OpenError::ReadOnly { path: path.into() });
+    }
+    if state == State::Complete {
+        return Ok(false);
     }
     // Readers go on while one connection writes. Kept in the file.
     connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(error)?;
     // Another process may have filled it while this one waited for the lock.
-    if is_complete(&transaction, path, &error)? {
-        return Ok(false);
+    let state = self::state(&transaction, path, &error)?;
+    match state {
+        State::Complete => return Ok(false),
+        State::WithoutAccounts => {}
+        State::Empty => match fill(&transaction, progress).map_err(error)? {
+            ControlFlow::Continue(()) => {}
+            ControlFlow::Break(()) => return Err(OpenError::Interrupted { path: path.into() }),
+        },
     }
-    match fill(&transaction, progress).map_err(error)? {
-        ControlFlow::Continue(()) => {}
-        ControlFlow::Break(()) => return Err(OpenError::Interrupted { path: path.into() }),
-    }
+    transaction.execute_batch(sql::ACCOUNTS).map_err(error)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(error)?;
     transaction.pragma_update(None, "user_version", VERSION).map_err(error)?;
     transaction.commit().map_err(error)?;
     // The planner's statistics. Without them it is slower, and as right.
     let _ = connection.execute_batch("PRAGMA optimize = 0x10002");
-    Ok(true)
+    Ok(state == State::Empty)
 }
 
-fn is_complete(
+/// What a file holds that can be this shop's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Empty,
+    WithoutAccounts,
+    Complete,
+}
+
+fn state(
     connection: &Connection,
     path: &Path,
     error: &impl Fn(rusqlite::Error) -> OpenError,
-) -> Result<bool, OpenError> {
+) -> Result<State, OpenError> {
     let number =
         |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(error);
     let (application, version) = (number("application_id")?, number("user_version")?);
     if application == APPLICATION_ID {
         return match version {
-            VERSION => Ok(true),
+            VERSION => Ok(State::Complete),
+            WITHOUT_ACCOUNTS => Ok(State::WithoutAccounts),
             found => Err(OpenError::OtherVersion { path: path.into(), found }),
         };
     }
@@ -149,7 +164,7 @@ fn is_complete(
         .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(error)?;
     match (application, version, things) {
-        (0, 0, 0) => Ok(false),
+        (0, 0, 0) => Ok(State::Empty),
         _ => Err(OpenError::Foreign { path: path.into() }),
     }
 }

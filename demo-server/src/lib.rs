@@ -5,6 +5,7 @@
 //! - [`Args`]: the command line.
 //! - [`run`]: from the command line to the end of the last request.
 //! - [`SqliteDatabase`]: the shop's database, created and filled at the first start.
+//! - [`Threads`]: where passwords are hashed.
 //! - [`install_recorder`]: the metrics.
 //! - [`serve`]: the server, until it is told to stop, and the requests that run then.
 
@@ -16,10 +17,12 @@ mod run;
 mod server;
 mod sqlite;
 mod stop;
+mod threads;
 
-pub use args::{Args, RateLimitLayout};
+pub use args::{Args, Cookies, RateLimitLayout};
 pub use fill::{Filling, OpenError};
 pub use recorder::install_recorder;
 pub use run::run;
 pub use server::serve;
 pub use sqlite::SqliteDatabase;
+pub use threads::Threads;

@@ -4,15 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use larder_core::{MemoryRateLimits, MemoryStore, RateLimiter, RateLimiterBuilder, Store};
-use larder_demo::{App, Limits};
+use data_encoding::BASE64URL_NOPAD;
+use larder_core::{
+    MemoryRateLimits, MemorySessions, MemoryStore, RateLimiter, RateLimiterBuilder, Store,
+    StrongSessionStore,
+};
+use larder_demo::{Accounts, App, Limits, SignInLimits};
 use larder_http::rate_limit::ClientIp;
 use larder_redis::RedisStore;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::stop::Stop;
-use crate::{Args, RateLimitLayout, SqliteDatabase, install_recorder, progress, serve};
+use crate::{
+    Args, Cookies, RateLimitLayout, SqliteDatabase, Threads, install_recorder, progress, serve,
+};
 
 /// How long requests may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -28,16 +34,27 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// URL that cannot be read. A Redis that is down is no error.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = install_recorder()?;
-    let Kept { store, limiter, client, place } = open(&args)?;
-    let limits = Limits::new(limiter, args.rate_limit, client)?;
+    let Kept { store, sessions, limiter, sign_in, client, place } = open(&args)?;
+    let limits = Limits::new(limiter, args.rate_limit, client.clone())?;
+    let sign_in = SignInLimits::new(sign_in, args.sign_in_limit, client.clone())?;
+    let secrets = session_secrets(&args)?;
     let listener = listen(&args.host, args.port).await?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let mut accounts =
+        Accounts::new(sessions, secrets).client(client).heavy_work(Threads::new()).limits(sign_in);
+    if cookies_over_http(&args, address) {
+        accounts = accounts.plain_http();
+    }
     let (database, _) =
         SqliteDatabase::open(&args.database, progress::report(&args.database)).await?;
-    let app = App::new(Arc::new(database), Arc::clone(&store))?.metrics(metrics).limits(limits);
+    let app = App::new(Arc::new(database), Arc::clone(&store), accounts)
+        .context("--session-secret (or LARDER_SESSION_SECRET) cannot be used")?;
+    let app = app.metrics(metrics).limits(limits);
 
-    let address = listener.local_addr().context("the listener has no address")?;
     if !address.ip().is_loopback() {
-        tracing::warn!("there is no log-in: whoever can reach {address} can change the users");
+        tracing::warn!(
+            "nobody has to sign in for it: who can reach {address} can change the users"
+        );
     }
     let (mut stop, mut stop_now) = (Stop::listen()?, Stop::listen()?);
     greet(address, &place, &args);
@@ -61,10 +78,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where caches and counts are kept.
+/// Where caches, sessions and counts are kept.
 struct Kept {
     store: Arc<dyn Store>,
+    sessions: Arc<dyn StrongSessionStore>,
+    /// Of requests, and of attempts to sign in.
     limiter: RateLimiterBuilder,
+    sign_in: RateLimiterBuilder,
     /// By what a client is known.
     client: ClientIp,
     /// How to speak of it.
@@ -79,9 +99,15 @@ fn open(args: &Args) -> anyhow::Result<Kept> {
             !for_express,
             "--rate-limit-layout express is for counts in Redis; name it with --redis"
         );
-        let limiter = RateLimiter::builder(MemoryRateLimits::new());
-        let store = Arc::new(MemoryStore::new());
-        return Ok(Kept { store, limiter, client, place: "memory".into() });
+        let counts = MemoryRateLimits::new();
+        return Ok(Kept {
+            store: Arc::new(MemoryStore::new()),
+            sessions: Arc::new(MemorySessions::new()),
+            limiter: RateLimiter::builder(counts.clone()),
+            sign_in: RateLimiter::builder(counts),
+            client,
+            place: "memory".into(),
+        });
     };
     let store = RedisStore::builder()
         .url(url)
@@ -89,6 +115,8 @@ fn open(args: &Args) -> anyhow::Result<Kept> {
         .lazy()
         .context("--redis (or LARDER_REDIS_URL) cannot be used")?;
     let (counts, place) = (store.rate_limits(), store.address().to_owned());
+    let (sessions, sign_in) = (Arc::new(store.sessions()), counts.clone());
+    let sign_in = RateLimiter::builder(sign_in).namespace("shop");
     let (limiter, client) = if for_express {
         let counts = counts.layout(larder_redis::RateLimitLayout::Express);
         // express-rate-limit counts IPv6 by the first 56 bits.
@@ -96,7 +124,37 @@ fn open(args: &Args) -> anyhow::Result<Kept> {
     } else {
         (RateLimiter::builder(counts).namespace("shop"), client)
     };
-    Ok(Kept { store: Arc::new(store), limiter, client, place })
+    Ok(Kept { store: Arc::new(store), sessions, limiter, sign_in, client, place })
+}
+
+/// Those that are given, or one for this process alone.
+fn session_secrets(args: &Args) -> anyhow::Result<Vec<String>> {
+    if args.session_secret.iter().any(|secret| !secret.is_empty()) {
+        return Ok(args.session_secret.clone());
+    }
+    if args.redis.as_ref().is_some_and(|url| !url.is_empty()) {
+        tracing::warn!(
+            "the sessions in Redis are for this process alone, and end with it: give all servers \
+             one secret, as LARDER_SESSION_SECRET or --session-secret"
+        );
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).context("no random numbers for the secret of sessions")?;
+    Ok(vec![BASE64URL_NOPAD.encode(&secret)])
+}
+
+fn cookies_over_http(args: &Args, address: SocketAddr) -> bool {
+    let is_near = address.ip().is_loopback() && args.trusted_proxies == 0;
+    match args.cookies {
+        Cookies::Https => false,
+        Cookies::Auto => is_near,
+        Cookies::Http => {
+            if !is_near {
+                tracing::warn!("the cookies of sessions go over http, where they can be taken");
+            }
+            true
+        }
+    }
 }
 
 async fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
@@ -127,6 +185,7 @@ fn greet(address: SocketAddr, kept_in: &str, args: &Args) {
          curl -i 'http://{address}/api/v1/products?page=3&limit=5'   # twice: a MISS, then a HIT\n  \
          curl -i http://{address}/api/v1/users/42{limit}\n  \
          curl http://{address}/readyz\n\n  \
+         Sign up, fill a cart and sign out everywhere at http://{address}/account\n\n  \
          Ctrl-C ends it."
     );
 }

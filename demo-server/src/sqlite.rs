@@ -7,7 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_sqlite::rusqlite::{self, Connection, OptionalExtension, Row, Statement, ffi, params};
 use deadpool_sqlite::{Config, Hook, HookError, Pool, Runtime};
-use larder_demo::model::{Page, PageRequest, Product, ProductDetails, Settings, User, UserChange};
+use larder_demo::model::{
+    Account, Page, PageRequest, Product, ProductDetails, Settings, User, UserChange,
+};
 use larder_demo::{Database, DatabaseError, sql};
 
 use crate::fill::{self, Filling};
@@ -168,10 +170,8 @@ impl Database for SqliteDatabase {
                     .optional()
             })
             .await?;
-        updated.map_err(|error| match (error.sqlite_error(), address) {
-            (Some(it), Some(email)) if it.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE => {
-                DatabaseError::EmailTaken { email }
-            }
+        updated.map_err(|error| match address {
+            Some(email) if is_taken(&error) => DatabaseError::EmailTaken { email },
             _ => DatabaseError::unavailable("update_user", error),
         })
     }
@@ -179,6 +179,34 @@ impl Database for SqliteDatabase {
     async fn delete_user(&self, id: i64) -> Result<bool, DatabaseError> {
         self.run("delete_user", move |connection| {
             Ok(connection.prepare_cached(sql::DELETE_USER)?.execute([id])? > 0)
+        })
+        .await
+    }
+
+    async fn add_account(
+        &self,
+        email: &str,
+        password_hash: &str,
+    ) -> Result<Account, DatabaseError> {
+        let row = [email.to_owned(), password_hash.to_owned()];
+        let added = self
+            .on_a_connection("add_account", move |connection| {
+                connection.prepare_cached(sql::INSERT_ACCOUNT)?.query_one(row, account)
+            })
+            .await?;
+        added.map_err(|error| match is_taken(&error) {
+            true => DatabaseError::EmailTaken { email: email.to_owned() },
+            false => DatabaseError::unavailable("add_account", error),
+        })
+    }
+
+    async fn account(&self, email: &str) -> Result<Option<(Account, String)>, DatabaseError> {
+        let email = email.to_owned();
+        self.run("account", move |connection| {
+            connection
+                .prepare_cached(sql::ACCOUNT)?
+                .query_one([email], |row| Ok((account(row)?, row.get("password_hash")?)))
+                .optional()
         })
         .await
     }
@@ -207,6 +235,11 @@ fn rows<T>(
     statement.query_map(params, of)?.collect()
 }
 
+/// Whether something that has to be unique is there already: of the tables here, an address.
+fn is_taken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|it| it.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE)
+}
+
 fn product(row: &Row<'_>) -> rusqlite::Result<Product> {
     Ok(Product {
         id: row.get("id")?,
@@ -225,4 +258,8 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         name: row.get("name")?,
         created_at: row.get("created_at")?,
     })
+}
+
+fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+    Ok(Account { id: row.get("id")?, email: row.get("email")?, created_at: row.get("created_at")? })
 }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use common::{filled, on};
 use deadpool_sqlite::rusqlite::Connection;
 use larder_demo::model::{PageRequest, UserChange};
-use larder_demo::{Database, seed, sql};
+use larder_demo::{Database, DatabaseError, seed, sql};
 use larder_demo_server::{OpenError, SqliteDatabase};
 use tempfile::TempDir;
 
@@ -55,6 +55,40 @@ async fn as_sql_the_seed_is_the_same_and_changes_nothing_that_is_there() {
     let before = dump(&connection);
     fill();
     assert!(dump(&connection) == before);
+}
+
+#[tokio::test]
+async fn a_database_from_before_there_were_accounts_is_given_them() {
+    let (_dir, path) = filled().await;
+    {
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch("DROP TABLE accounts; UPDATE users SET name = 'Zoë' WHERE id = 7")
+            .unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+    }
+    for _ in 0..2 {
+        let (database, filled) = SqliteDatabase::open(&path, |_| unreachable!()).await.unwrap();
+        assert!(!filled);
+        assert_eq!(database.user(7).await.unwrap().unwrap().name, "Zoë");
+        assert_eq!(database.account("zoe@example.com").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn an_address_has_one_account() {
+    let (_dir, path) = filled().await;
+    let (database, _) = SqliteDatabase::open(path, on).await.unwrap();
+    let account = database.add_account("zoe@example.com", "a hash").await.unwrap();
+    assert_eq!((account.id, account.email.as_str()), (1, "zoe@example.com"));
+    for taken in ["zoe@example.com", "Zoe@Example.com"] {
+        let error = database.add_account(taken, "another").await.unwrap_err();
+        assert!(matches!(error, DatabaseError::EmailTaken { email } if email == taken));
+    }
+    let found = database.account("ZOE@example.com").await.unwrap();
+    assert_eq!(found, Some((account, "a hash".to_owned())));
+    // The users are others: whose addresses do not matter here.
+    let user = database.user(1).await.unwrap().unwrap();
+    assert_eq!(database.add_account(&user.email, "a hash").await.unwrap().id, 2);
 }
 
 #[tokio::test]

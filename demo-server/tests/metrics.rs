@@ -9,9 +9,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use common::{filled, on};
+use common::{accounts, filled, on};
 use http_body_util::BodyExt;
-use larder_core::MemoryStore;
+use larder_core::{MemorySessions, MemoryStore};
 use larder_demo::App;
 use larder_demo_server::{SqliteDatabase, install_recorder};
 use tower::ServiceExt;
@@ -21,7 +21,9 @@ async fn metrics_are_told_apart_by_cache() {
     let render = install_recorder().unwrap();
     let (_dir, path) = filled().await;
     let (database, _) = SqliteDatabase::open(path, on).await.unwrap();
-    let app = App::new(Arc::new(database), MemoryStore::new()).unwrap().metrics(render).router();
+    let accounts = accounts(MemorySessions::new());
+    let app = App::new(Arc::new(database), MemoryStore::new(), accounts).unwrap();
+    let app = app.metrics(render).router();
     for _ in 0..2 {
         get(&app, "/api/v1/users/1").await;
         get(&app, "/api/v1/products/1").await;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use common::{Shop, filled, on};
+use common::{Shop, accounts, filled, on};
 use http_body_util::BodyExt;
-use larder_core::MemoryStore;
+use larder_core::{MemorySessions, MemoryStore};
 use larder_demo::App;
 use larder_demo_server::SqliteDatabase;
 use larder_redis::RedisStore;
@@ -27,7 +27,9 @@ async fn a_shop_on_memory_is_ready() {
 #[tokio::test]
 async fn without_its_redis_the_shop_serves_and_says_so() {
     // Nothing listens on port 1.
-    let shop = Shop::on(RedisStore::lazy("redis://me:secret@127.0.0.1:1/").unwrap()).await;
+    let redis = RedisStore::lazy("redis://me:secret@127.0.0.1:1/").unwrap();
+    let sessions = redis.sessions();
+    let shop = Shop::with(redis, accounts(sessions)).await;
     let ready = shop.get("/readyz").await;
     assert!(!String::from_utf8_lossy(&ready.body).contains("secret"));
     let ready = ready.ok();
@@ -37,6 +39,18 @@ async fn without_its_redis_the_shop_serves_and_says_so() {
     for path in ["/api/v1/products", "/api/v1/users/1", "/api/v1/users", "/api/v1/config"] {
         shop.get(path).await.ok();
     }
+    assert_eq!(ready["degraded"][1]["part"], "sessions");
+    // Without a cookie nobody has a session, whatever the store says.
+    shop.get("/api/v1/me").await.problem(401);
+    shop.get("/api/v1/me/cart").await.ok();
+    for (path, body) in [
+        ("/api/v1/signup", r#"{"email": "zoe@example.com", "password": "a password"}"#),
+        ("/api/v1/signin", r#"{"email": "zoe@example.com", "password": "a password"}"#),
+    ] {
+        let answer = shop.post(path, body).await;
+        answer.problem(503);
+        assert!(answer.header("retry-after").is_some() && answer.header("set-cookie").is_none());
+    }
     let stats = shop.get("/api/v1/stats").await.ok();
     assert!(stats["caches"]["users"]["storeErrors"].as_u64().unwrap() > 0, "{stats}");
 }
@@ -45,7 +59,8 @@ async fn without_its_redis_the_shop_serves_and_says_so() {
 async fn without_its_database_the_shop_is_not_ready() {
     let (_dir, path) = filled().await;
     let (database, _) = SqliteDatabase::open(&path, on).await.unwrap();
-    let app = App::new(Arc::new(database), MemoryStore::new()).unwrap().router();
+    let accounts = accounts(MemorySessions::new());
+    let app = App::new(Arc::new(database), MemoryStore::new(), accounts).unwrap().router();
     // What has not been opened yet can no longer be opened.
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();

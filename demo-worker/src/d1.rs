@@ -3,7 +3,9 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use larder_demo::model::{Page, PageRequest, Product, ProductDetails, Settings, User, UserChange};
+use larder_demo::model::{
+    Account, Page, PageRequest, Product, ProductDetails, Settings, User, UserChange,
+};
 use larder_demo::{Database, DatabaseError, sql};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +14,8 @@ use worker::wasm_bindgen::JsValue;
 use worker::{D1Database, D1PreparedStatement, Error, Result};
 
 /// What D1 says where a row would have another's address.
-const ADDRESS_TAKEN: &str = "UNIQUE constraint failed: users.email";
+const USERS_ADDRESS_TAKEN: &str = "UNIQUE constraint failed: users.email";
+const ACCOUNTS_ADDRESS_TAKEN: &str = "UNIQUE constraint failed: accounts.email";
 
 /// The database of a binding. D1 itself ends every query within 30 seconds.
 pub(crate) struct D1(D1Database);
@@ -114,7 +117,7 @@ impl Database for D1 {
             };
             match (updated.await, &change.email) {
                 (Ok(row), _) => Ok(row.map(User::from)),
-                (Err(error), Some(email)) if said(&error).contains(ADDRESS_TAKEN) => {
+                (Err(error), Some(email)) if said(&error).contains(USERS_ADDRESS_TAKEN) => {
                     Err(DatabaseError::EmailTaken { email: email.clone() })
                 }
                 (Err(error), _) => Err(unavailable("update_user", &error)),
@@ -130,6 +133,40 @@ impl Database for D1 {
                 Ok(result.meta()?.and_then(|meta| meta.changes).unwrap_or(0) > 0)
             };
             deleted.await.map_err(|error| unavailable("delete_user", &error))
+        })
+        .await
+    }
+
+    async fn add_account(
+        &self,
+        email: &str,
+        password_hash: &str,
+    ) -> Result<Account, DatabaseError> {
+        SendFuture::new(async {
+            let parameters = [email.into(), password_hash.into()];
+            let added = async {
+                self.statement(sql::INSERT_ACCOUNT, &parameters)?.first::<AccountRow>(None).await
+            };
+            match added.await {
+                Ok(Some(row)) => Ok(row.into()),
+                Ok(None) => Err(DatabaseError::unavailable("add_account", "D1 returned no row")),
+                Err(error) if said(&error).contains(ACCOUNTS_ADDRESS_TAKEN) => {
+                    Err(DatabaseError::EmailTaken { email: email.to_owned() })
+                }
+                Err(error) => Err(unavailable("add_account", &error)),
+            }
+        })
+        .await
+    }
+
+    async fn account(&self, email: &str) -> Result<Option<(Account, String)>, DatabaseError> {
+        SendFuture::new(async {
+            let row: Option<AccountRow> =
+                self.row("account", sql::ACCOUNT, &[email.into()]).await?;
+            Ok(row.map(|mut row| {
+                let password_hash = std::mem::take(&mut row.password_hash);
+                (row.into(), password_hash)
+            }))
         })
         .await
     }
@@ -210,6 +247,23 @@ impl From<UserRow> for User {
     fn from(row: UserRow) -> Self {
         let UserRow { id, email, name, created_at } = row;
         Self { id, email, name, created_at }
+    }
+}
+
+/// A new account, or one that is looked for, which has the hash of its password.
+#[derive(Deserialize)]
+struct AccountRow {
+    id: i64,
+    email: String,
+    created_at: String,
+    #[serde(default)]
+    password_hash: String,
+}
+
+impl From<AccountRow> for Account {
+    fn from(row: AccountRow) -> Self {
+        let AccountRow { id, email, created_at, password_hash: _ } = row;
+        Self { id, email, created_at }
     }
 }
 

@@ -3,10 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use larder_core::{RateLimiter, seconds};
-use larder_demo::{App, Limits, PerMinute, Stores};
+use larder_core::{RateLimiter, RateLimiterBuilder, seconds};
+use larder_demo::{Accounts, App, Limits, PerMinute, SignInLimits, Stores};
 use larder_http::rate_limit::ClientIp;
-use larder_kv::{DurableRateLimits, DurableStore, KvStore, WorkerRuntime};
+use larder_kv::{DurableRateLimits, DurableSessions, DurableStore, KvStore, WorkerRuntime};
 use worker::js_sys::Reflect;
 use worker::{Env, Error, Result};
 
@@ -14,6 +14,9 @@ use crate::d1::D1;
 use crate::{log, recorder};
 
 static ROUTER: OnceLock<Router> = OnceLock::new();
+
+/// What signs the cookies of sessions.
+const SECRET: &str = "SESSION_SECRET";
 
 /// A change of a user asks each of them for the lists to forget.
 const OBJECTS: u16 = 4;
@@ -35,19 +38,41 @@ fn open(env: &Env, runtime: &WorkerRuntime) -> Result<Router> {
     let objects = DurableStore::builder().objects(OBJECTS).open(env, "LARDER", runtime);
     let objects = objects.map_err(refused)?;
     let stores = Stores::new(kv).users(objects.clone()).leases(objects);
-    let app = App::new(Arc::new(database), stores).map_err(refused)?;
-    Ok(app.metrics(render).limits(limits(env, runtime)?).router())
+    let app = App::new(Arc::new(database), stores, accounts(env, runtime)?).map_err(refused)?;
+    let requests = per_minute(env, "RATE_LIMIT", PerMinute::default())?;
+    let limits = Limits::new(limiter(env, runtime)?, requests, ClientIp::cloudflare());
+    Ok(app.metrics(render).limits(limits.map_err(refused)?).router())
 }
 
-fn limits(env: &Env, runtime: &WorkerRuntime) -> Result<Option<Limits>> {
-    let requests = match variable(env, "RATE_LIMIT") {
-        Some(text) => text.parse().map_err(|error| refused_variable("RATE_LIMIT", error))?,
-        None => PerMinute::default(),
-    };
+fn accounts(env: &Env, runtime: &WorkerRuntime) -> Result<Accounts> {
+    let secret = variable(env, SECRET).filter(|secret| !secret.is_empty());
+    let secret = secret.ok_or_else(|| {
+        let advice =
+            "at least 32 bytes that nobody knows, such as `openssl rand -base64 32` prints";
+        Error::RustError(format!(
+            "the secret {SECRET} is missing: `wrangler secret put {SECRET}` takes {advice}"
+        ))
+    })?;
+    let sessions = DurableSessions::builder().objects(OBJECTS).open(env, "LARDER", runtime);
+    let attempts = per_minute(env, "SIGN_IN_LIMIT", PerMinute(5))?;
+    let limits = SignInLimits::new(limiter(env, runtime)?, attempts, ClientIp::cloudflare());
+    let secrets: Vec<&str> = secret.split(',').collect();
+    let accounts = Accounts::new(sessions.map_err(refused)?, secrets);
+    Ok(accounts.client(ClientIp::cloudflare()).limits(limits.map_err(refused)?))
+}
+
+fn limiter(env: &Env, runtime: &WorkerRuntime) -> Result<RateLimiterBuilder> {
     let counts = DurableRateLimits::builder().objects(OBJECTS).open(env, "LARDER", runtime);
     // An object that sleeps, on another continent, takes its time to answer.
     let limiter = RateLimiter::builder(counts.map_err(refused)?).timeout(seconds(2));
-    Limits::new(limiter.namespace("shop"), requests, ClientIp::cloudflare()).map_err(refused)
+    Ok(limiter.namespace("shop"))
+}
+
+fn per_minute(env: &Env, name: &str, default: PerMinute) -> Result<PerMinute> {
+    match variable(env, name) {
+        Some(text) => text.parse().map_err(|error| refused_variable(name, error)),
+        None => Ok(default),
+    }
 }
 
 /// The text of a variable, which may also be a number; of what is neither, how JavaScript shows it.

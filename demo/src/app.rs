@@ -8,15 +8,18 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
-use axum::routing::get;
-use larder_core::{Cache, Error, Runtime, Store, minutes, seconds};
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+use larder_core::{Cache, Error, RateLimitStore, Runtime, Store, minutes, seconds};
 use larder_http::{RequestRuntime, ResponseCache};
 
-use crate::api::{operations, page, products, settings, users};
+use crate::accounts::{Accounts, Entrance};
+use crate::api::{accounts, me, operations, page, products, settings, users};
 use crate::counted::Counted;
 use crate::database::Database;
 use crate::invalidation::Invalidations;
-use crate::limits::Limits;
+use crate::limits::{Limits, SignInLimits};
+use crate::same_origin;
 use crate::stores::Stores;
 
 const PRODUCTS_TTL: Duration = minutes(1);
@@ -36,11 +39,12 @@ const MAX_BODY_BYTES: usize = 16 << 10;
 /// ```no_run
 /// use std::sync::Arc;
 ///
-/// use larder_core::MemoryStore;
-/// use larder_demo::{App, Database};
+/// use larder_core::{MemorySessions, MemoryStore};
+/// use larder_demo::{Accounts, App, Database};
 ///
-/// # fn main_(database: Arc<dyn Database>) -> Result<(), larder_core::Error> {
-/// let router = App::new(database, MemoryStore::new())?.router();
+/// # fn main_(database: Arc<dyn Database>, secret: String) -> Result<(), larder_core::Error> {
+/// let accounts = Accounts::new(MemorySessions::new(), secret);
+/// let router = App::new(database, MemoryStore::new(), accounts)?.router();
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -61,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) users_are_apart: bool,
     pub(crate) config: Cache,
     pub(crate) invalidations: Invalidations,
+    pub(crate) entrance: Entrance,
     pub(crate) limits: Option<Limits>,
     pub(crate) metrics: Option<RenderMetrics>,
 }
@@ -69,14 +74,18 @@ pub(crate) type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 impl App {
     /// The shop over `database`, with its caches in `stores`: a store, or several as [`Stores`] has
-    /// them. Keys there begin with `shop:`.
+    /// them. Keys there begin with `shop:`, and those of sessions too.
     ///
     /// Metrics are bound to the recorder that is installed at this moment.
     ///
     /// # Errors
     ///
-    /// Where a store takes no keys as long as these.
-    pub fn new(database: Arc<dyn Database>, stores: impl Into<Stores>) -> Result<Self, Error> {
+    /// Where a store takes no keys as long as these, and where the secrets of sessions cannot be used.
+    pub fn new(
+        database: Arc<dyn Database>,
+        stores: impl Into<Stores>,
+        accounts: Accounts,
+    ) -> Result<Self, Error> {
         let Stores { shared: store, users, leases } = stores.into();
         let users_are_apart = users.is_some();
         let of_users = users.unwrap_or_else(|| Arc::clone(&store));
@@ -102,6 +111,7 @@ impl App {
             invalidations: Invalidations::new(users.clone(), USERS_TTL),
             users,
             users_are_apart,
+            entrance: accounts.open()?,
             limits: None,
             metrics: None,
         };
@@ -120,6 +130,7 @@ impl App {
             invalidations: invalidations.on(&users),
             users,
             users_are_apart: self.shared.users_are_apart,
+            entrance: self.shared.entrance.on(runtime),
             limits: self.shared.limits.as_ref().map(|limits| limits.on(runtime)),
             metrics: self.shared.metrics.clone(),
         };
@@ -151,8 +162,18 @@ impl App {
             .route("/api/v1/products/{id}", get(products::show))
             .route_layer(ResponseCache::new(self.shared.products.clone()).ttl(PRODUCTS_TTL));
         let limits = self.shared.limits.as_ref().map(Limits::layer);
+        let of_accounts = Router::new()
+            .route("/api/v1/signup", post(accounts::sign_up))
+            .route("/api/v1/signin", post(accounts::sign_in))
+            .route("/api/v1/signout", post(accounts::sign_out))
+            .route("/api/v1/me", get(me::show))
+            .route("/api/v1/me/sessions", get(me::sessions).delete(me::sign_out_everywhere))
+            .route("/api/v1/me/cart", get(me::cart).put(me::put_cart))
+            .route_layer(self.shared.entrance.layer.clone())
+            .route_layer(from_fn(same_origin::only));
         let router = Router::new()
             .merge(products)
+            .merge(of_accounts)
             .route("/api/v1/users", get(users::list))
             .route("/api/v1/users/{id}", get(users::show).put(users::update).delete(users::delete))
             .route("/api/v1/config", get(settings::show))
@@ -160,7 +181,11 @@ impl App {
             .route("/healthz", get(operations::healthz))
             .route("/readyz", get(operations::readyz))
             .route("/metrics", get(operations::metrics))
-            .route("/", get(page::show))
+            .route("/", get(page::shop))
+            .route("/shop.js", get(page::shop_script))
+            .route("/account", get(page::account))
+            .route("/account.js", get(page::account_script))
+            .route("/style.css", get(page::style))
             .fallback(operations::no_such_path)
             .method_not_allowed_fallback(operations::no_such_method)
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -177,6 +202,12 @@ impl Shared {
     pub(crate) fn stores(&self) -> Vec<&Arc<dyn Store>> {
         let apart = self.users_are_apart.then(|| self.products.store());
         std::iter::once(self.users.store()).chain(apart).collect()
+    }
+
+    /// Where requests are counted, if they are.
+    pub(crate) fn counts(&self) -> Option<&Arc<dyn RateLimitStore>> {
+        let of_api = self.limits.as_ref().map(Limits::store);
+        of_api.or_else(|| self.entrance.limits.as_ref().map(SignInLimits::store))
     }
 }
 

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use larder_core::Runtime;
 
 use crate::database::{Database, DatabaseError};
-use crate::model::{Page, PageRequest, Product, ProductDetails, Settings, User, UserChange};
+use crate::model::{
+    Account, Page, PageRequest, Product, ProductDetails, Settings, User, UserChange,
+};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Counted {
@@ -82,6 +84,18 @@ impl Database for Counted {
 
     async fn delete_user(&self, id: i64) -> Result<bool, DatabaseError> {
         self.counted("delete_user", self.database.delete_user(id)).await
+    }
+
+    async fn add_account(
+        &self,
+        email: &str,
+        password_hash: &str,
+    ) -> Result<Account, DatabaseError> {
+        self.counted("add_account", self.database.add_account(email, password_hash)).await
+    }
+
+    async fn account(&self, email: &str) -> Result<Option<(Account, String)>, DatabaseError> {
+        self.counted("account", self.database.account(email)).await
     }
 
     async fn settings(&self) -> Result<Settings, DatabaseError> {

@@ -4,7 +4,9 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::model::{Page, PageRequest, Product, ProductDetails, Settings, User, UserChange};
+use crate::model::{
+    Account, Page, PageRequest, Product, ProductDetails, Settings, User, UserChange,
+};
 
 /// The shop's database. Implementations run the statements of [`sql`](crate::sql).
 ///
@@ -40,6 +42,15 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// Deletes a user; whether there was one.
     async fn delete_user(&self, id: i64) -> Result<bool, DatabaseError>;
 
+    /// Opens an account. `password_hash` is a text that only [`account`](Self::account) returns.
+    ///
+    /// Fails with [`DatabaseError::EmailTaken`] where there is an account of that address.
+    async fn add_account(&self, email: &str, password_hash: &str)
+    -> Result<Account, DatabaseError>;
+
+    /// The account of an address, and the hash of its password.
+    async fn account(&self, email: &str) -> Result<Option<(Account, String)>, DatabaseError>;
+
     /// The shop's settings.
     async fn settings(&self) -> Result<Settings, DatabaseError>;
 
@@ -51,8 +62,8 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatabaseError {
-    /// Another user has this e-mail address.
-    #[error("another user has the address {email:?}")]
+    /// Another user, or account, has this e-mail address.
+    #[error("the address {email:?} is taken")]
     EmailTaken {
         /// The address.
         email: String,

@@ -1,5 +1,9 @@
 //! What requests bring, checked; what is wrong with it is named.
 
+mod cart;
+mod credentials;
+
+use std::convert::Infallible;
 use std::error::Error as _;
 
 use axum::Json;
@@ -9,8 +13,12 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde_json::{Map, Value};
 
+use crate::app::App;
 use crate::model::{PageRequest, UserChange};
 use crate::problem::{FieldError, Problem};
+
+pub(crate) use cart::CartBody;
+pub(crate) use credentials::{SignIn, SignUp};
 
 const DEFAULT_LIMIT: u32 = 20;
 const MAX_LIMIT: u32 = 100;
@@ -39,6 +47,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 fn whole_number(text: &str) -> Option<u64> {
     let plain = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| plain)
+}
+
+/// By what the limits know the client; `None` where its address cannot be known, or nobody asks.
+pub(crate) struct ClientAddress(Option<String>);
+
+impl ClientAddress {
+    /// What cannot be known is the server's doing: too many proxies are said to stand before it.
+    pub(crate) fn known(&self) -> Result<&str, Problem> {
+        self.0.as_deref().ok_or_else(|| {
+            tracing::error!("the client's address is not known, so that it cannot be limited");
+            Problem::internal()
+        })
+    }
+}
+
+impl FromRequestParts<App> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let limits = app.shared.entrance.limits.as_ref();
+        Ok(Self(limits.and_then(|limits| limits.client().key(parts))))
+    }
 }
 
 /// `page`, `limit` and `q` of a query.
@@ -116,19 +146,29 @@ impl<S: Send + Sync> FromRequest<S> for UserBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Json(fields) = Json::<Map<String, Value>>::from_request(request, state)
-            .await
-            .map_err(|rejection| unreadable(&rejection))?;
-        user_change(&fields).map(Self)
+        user_change(&object(request, state).await?).map(Self)
     }
+}
+
+/// A body that is a JSON object, as which it has to be declared.
+async fn object<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<Map<String, Value>, Problem> {
+    let body = Json::<Map<String, Value>>::from_request(request, state).await;
+    body.map(|Json(fields)| fields).map_err(|rejection| unreadable(&rejection))
+}
+
+/// Each of `errors` is wrong with the body.
+fn unprocessable(errors: Vec<FieldError>) -> Problem {
+    Problem::fields(StatusCode::UNPROCESSABLE_ENTITY, errors)
 }
 
 fn unreadable(rejection: &JsonRejection) -> Problem {
     match rejection {
-        JsonRejection::JsonDataError(_) => Problem::fields(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            vec![FieldError::new("body", "must be a JSON object")],
-        ),
+        JsonRejection::JsonDataError(_) => {
+            unprocessable(vec![FieldError::new("body", "must be a JSON object")])
+        }
         JsonRejection::JsonSyntaxError(error) => {
             let said = error.source().map(ToString::to_string).unwrap_or_default();
             let error = FieldError::new("body", format!("is not JSON: {said}"));
@@ -162,11 +202,7 @@ fn user_change(fields: &Map<String, Value>) -> Result<UserChange, Problem> {
     if fields.is_empty() {
         errors.push(FieldError::new("body", "changes nothing; give email, name or both"));
     }
-    if errors.is_empty() {
-        Ok(change)
-    } else {
-        Err(Problem::fields(StatusCode::UNPROCESSABLE_ENTITY, errors))
-    }
+    if errors.is_empty() { Ok(change) } else { Err(unprocessable(errors)) }
 }
 
 /// Whether it can be an address at all. Whether it is one, only a message to it can tell.

@@ -6,7 +6,9 @@
 //! In the order a reader needs it:
 //!
 //! - [`App`]: the caches, and the routes over them. [`Stores`]: where they are kept.
-//! - [`Limits`]: how much of the API a client may have.
+//! - [`Accounts`]: where sessions are kept, and what signing in takes.
+//! - [`Limits`]: how much of the API a client may have; [`SignInLimits`]: how often it may fail to
+//!   sign in.
 //! - [`model`]: what the API speaks of.
 //! - [`Database`]: what the application asks of one. [`sql`] has the statements that all
 //!   implementations share, [`seed`] what a new database is filled with.
@@ -33,6 +35,31 @@
 //! many as it likes. While the counts' store is down nobody is refused, and `GET /readyz` says so.
 //! `GET /api/v1/stats` is not counted: the page asks for it every second.
 //!
+//! # Accounts
+//!
+//! `POST /api/v1/signup` and `POST /api/v1/signin` take `{"email", "password"}` and begin a session,
+//! which `POST /api/v1/signout` ends. `GET /api/v1/me` tells who is signed in, or answers 401;
+//! `GET /api/v1/me/sessions` where else, and `DELETE` of that signs out everywhere. `GET` and `PUT`
+//! of `/api/v1/me/cart` are the visitor's cart, which stays when they sign in. Accounts are not the
+//! users of `/api/v1/users`, whom everybody may change.
+//!
+//! - A password has 8 characters at least, and is kept as an Argon2id hash (19 MiB, two passes): some
+//!   20 ms of a processor, natively on threads of their own, with a bound on how many at once.
+//! - A wrong password and an unknown address get the same answer after the same time. That an address
+//!   has an account only a sign-up tells, with 409: to tell nobody takes mail, which the shop does
+//!   not send.
+//! - Five failures a minute for an account from one address, and twenty from the address in all,
+//!   sign-ups among them; then 429. This limit stands also where that of the API is off, and has a
+//!   number of its own. While the counts' store is down each process counts by itself.
+//! - Signing in gives the session a new id. Whoever signs in after somebody else, in one browser,
+//!   begins with an empty cart.
+//! - A session ends a day after its last use, and after a week in any case.
+//! - Requests that change something are refused with 403 where the browser says that a page of
+//!   another origin sent them. The cookie is `SameSite=Lax` and every body has to be declared as JSON
+//!   besides.
+//! - While the store of sessions is down, whatever needs one is answered with 503: nobody is taken for
+//!   a stranger, or told to be signed out who is not. The rest of the shop serves.
+//!
 //! # Metrics of its own
 //!
 //! | name | kind | labels | what |
@@ -41,6 +68,7 @@
 //! | `shop_database_errors_total` | counter | `operation` | calls of the database that failed |
 //! | `shop_invalidations_deferred_total` | counter | | invalidations that the store did not take at once |
 
+mod accounts;
 mod api;
 mod app;
 mod counted;
@@ -49,13 +77,17 @@ mod input;
 mod invalidation;
 mod limits;
 pub mod model;
+mod password;
 mod problem;
+mod same_origin;
 pub mod seed;
 pub mod sql;
 mod stores;
 
+pub use accounts::Accounts;
 pub use app::App;
 pub use database::{Database, DatabaseError};
-pub use limits::{Limits, NoNumber, PerMinute};
+pub use limits::{Limits, NoNumber, PerMinute, SignInLimits};
+pub use password::{Busy, HeavyWork, OnTheSpot};
 pub use problem::Problem;
 pub use stores::Stores;

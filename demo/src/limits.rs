@@ -4,9 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use larder_core::{Error, Quota, RateLimitStore, RateLimiter, RateLimiterBuilder, Runtime};
+use data_encoding::BASE64URL_NOPAD;
+use larder_core::rate_limit::FailurePolicy;
+use larder_core::{
+    Error, Quota, RateLimitStore, RateLimiter, RateLimiterBuilder, Runtime, minutes,
+};
 use larder_http::RateLimit;
 use larder_http::rate_limit::ClientIp;
+use sha2::{Digest, Sha256};
+
+use crate::problem::Problem;
 
 /// How many requests a minute of one client the API answers; zero for as many as it likes. 100
 /// unless told otherwise.
@@ -104,5 +111,113 @@ impl Limits {
             let path = request.uri.path();
             !path.starts_with("/api/") || path == "/api/v1/stats"
         })
+    }
+}
+
+/// How often it may be tried to sign in or up: so many failures a minute for an account from one
+/// address, and four times as many from the address in all.
+///
+/// Whoever signs in gets the attempt back. A sign-up counts in any case: it costs as much, and tells
+/// whether an address has an account. While the counts' store is down this process counts by itself.
+///
+/// ```
+/// use larder_core::{MemoryRateLimits, RateLimiter};
+/// use larder_demo::{PerMinute, SignInLimits};
+/// use larder_http::rate_limit::ClientIp;
+///
+/// let limiter = RateLimiter::builder(MemoryRateLimits::new());
+/// let limits = SignInLimits::new(limiter, PerMinute(5), ClientIp::peer())?;
+/// # let _ = limits;
+/// # Ok::<(), larder_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SignInLimits {
+    of_account: RateLimiter,
+    of_address: RateLimiter,
+    client: ClientIp,
+}
+
+/// An address that many share may have as many failures as so many accounts.
+const ACCOUNTS_OF_AN_ADDRESS: u32 = 4;
+
+impl SignInLimits {
+    /// `attempts` of each client, counted by `limiter`; none where there is no limit.
+    ///
+    /// # Errors
+    ///
+    /// Where the limiter's settings cannot work.
+    pub fn new(
+        limiter: RateLimiterBuilder,
+        attempts: PerMinute,
+        client: ClientIp,
+    ) -> Result<Option<Self>, Error> {
+        if attempts.0 == 0 {
+            return Ok(None);
+        }
+        let of_address = attempts.0.saturating_mul(ACCOUNTS_OF_AN_ADDRESS);
+        let of_account = limiter
+            .name("sign_in")
+            .quota(Quota::per_minute(attempts.0.into()))
+            .on_failure(FailurePolicy::local(1))
+            .build()?;
+        let of_address = of_account.with_quotas([Quota::per_minute(of_address.into())])?;
+        Ok(Some(Self { of_account, of_address, client }))
+    }
+
+    pub(crate) fn on(&self, runtime: &Arc<dyn Runtime>) -> Self {
+        Self {
+            of_account: self.of_account.on(Arc::clone(runtime)),
+            of_address: self.of_address.on(Arc::clone(runtime)),
+            client: self.client.clone(),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn RateLimitStore> {
+        self.of_account.store()
+    }
+
+    pub(crate) fn client(&self) -> &ClientIp {
+        &self.client
+    }
+
+    /// Takes one of the attempts of this address.
+    pub(crate) async fn sign_up(&self, address: &str) -> Result<(), Problem> {
+        Attempt::default().take(&self.of_address, format!("signin:{address}")).await.map(drop)
+    }
+
+    /// Takes one of the attempts of this address, and of the account that it is about.
+    pub(crate) async fn sign_in(&self, address: &str, email: &str) -> Result<Attempt<'_>, Problem> {
+        // What stands in keys can come into logs.
+        let email = BASE64URL_NOPAD.encode(&Sha256::digest(email));
+        let attempt = Attempt::default();
+        let attempt = attempt.take(&self.of_account, format!("signin:{address}:{email}")).await?;
+        attempt.take(&self.of_address, format!("signin:{address}")).await
+    }
+}
+
+/// What an attempt has taken of each limit.
+#[derive(Default)]
+pub(crate) struct Attempt<'a> {
+    taken: Vec<(&'a RateLimiter, String, u64)>,
+}
+
+impl<'a> Attempt<'a> {
+    async fn take(mut self, limiter: &'a RateLimiter, key: String) -> Result<Self, Problem> {
+        let decision = limiter.check(&key).await?;
+        if decision.is_allowed() {
+            self.taken.push((limiter, key, decision.taken()));
+            return Ok(self);
+        }
+        let wait = decision.retry_after().unwrap_or(minutes(1));
+        Err(Problem::too_often("it was tried too often to sign in from here", wait))
+    }
+
+    /// Gives it back. Where that fails the next minute does.
+    pub(crate) async fn succeeded(self) {
+        for (limiter, key, taken) in self.taken {
+            if let Err(error) = limiter.refund(&key, taken).await {
+                tracing::warn!(%error, "a successful sign-in counts as an attempt");
+            }
+        }
     }
 }

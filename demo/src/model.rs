@@ -56,6 +56,34 @@ pub struct UserChange {
     pub name: Option<String>,
 }
 
+/// Who may sign in. Not one of the [users](User), whom everybody may change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Account {
+    /// From 1 on.
+    pub id: i64,
+    /// In lower case; unique among accounts.
+    pub email: String,
+    /// When it was opened, as RFC 3339 has it, in UTC.
+    pub created_at: String,
+}
+
+/// What somebody is about to buy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cart {
+    /// Each product once.
+    pub items: Vec<CartItem>,
+}
+
+/// A product in a [`Cart`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CartItem {
+    /// Its id.
+    pub product: i64,
+    /// How many of it, from 1 on.
+    pub amount: u32,
+}
+
 /// The shop's settings, by name.
 pub type Settings = BTreeMap<String, String>;
 

@@ -1,8 +1,11 @@
 //! Errors as `application/problem+json` (RFC 9457).
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use larder_core::Error as CacheError;
+use larder_http::session::SessionError;
 use serde::Serialize;
 
 use crate::database::DatabaseError;
@@ -79,6 +82,29 @@ impl Problem {
         Self { retry_after_seconds: Some(2), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
     }
 
+    /// 500: what went wrong is for the operator, who has been told.
+    pub(crate) fn internal() -> Self {
+        let detail = "the server failed; its log says why";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    }
+
+    /// 401: nobody is signed in.
+    pub(crate) fn not_signed_in() -> Self {
+        let detail = "nobody is signed in; POST /api/v1/signin does that";
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+
+    /// 429: `what` was tried too often, and may be again after `wait`.
+    pub(crate) fn too_often(what: &str, wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1_000).max(1);
+        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        let detail = format!("{what}; try again in {seconds} s");
+        Self {
+            retry_after_seconds: Some(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+        }
+    }
+
     /// The status that it is answered with.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -112,14 +138,26 @@ impl IntoResponse for Problem {
 impl From<DatabaseError> for Problem {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::EmailTaken { .. } => Self::fields(
-                StatusCode::CONFLICT,
-                vec![FieldError::new("email", "belongs to another user")],
-            ),
+            DatabaseError::EmailTaken { .. } => {
+                Self::fields(StatusCode::CONFLICT, vec![FieldError::new("email", "is taken")])
+            }
             DatabaseError::Unavailable { .. } => {
                 // What the database said is for the operator, not for the client.
                 tracing::error!(%error, "a request failed");
                 Self::unavailable("the database does not answer; try again shortly")
+            }
+        }
+    }
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Failed(error) => error.into(),
+            SessionError::NotSignedIn => Self::not_signed_in(),
+            _ => {
+                tracing::error!(?error, "a request failed");
+                Self::internal()
             }
         }
     }
@@ -135,9 +173,10 @@ impl From<CacheError> for Problem {
             CacheError::LoadTimeout { .. } => {
                 Self::unavailable("the database does not answer in time; try again shortly")
             }
-            _ => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why")
+            CacheError::Store(_) | CacheError::SessionContended { .. } => {
+                Self::unavailable("the store does not answer; try again shortly")
             }
+            _ => Self::internal(),
         }
     }
 }

@@ -11,6 +11,9 @@ pub const SCHEMA: &str = include_str!("../migrations/0001_tables.sql");
 /// Creates the indexes; after the rows are in, as that is faster.
 pub const INDEXES: &str = include_str!("../migrations/0002_indexes.sql");
 
+/// Creates the table of accounts, which is empty at first; after the others.
+pub const ACCOUNTS: &str = include_str!("../migrations/0003_accounts.sql");
+
 /// One product: id, name, category, price in cents, stock.
 pub const INSERT_PRODUCT: &str = "INSERT INTO products (id, name, category, price_cents, stock) \
      VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -65,6 +68,15 @@ pub const UPDATE_USER: &str = "UPDATE users SET email = coalesce(?2, email), \
 
 /// Deletes a user, by id.
 pub const DELETE_USER: &str = "DELETE FROM users WHERE id = ?1";
+
+/// Opens an account now and returns it: e-mail address, hash of the password.
+pub const INSERT_ACCOUNT: &str = "INSERT INTO accounts (email, password_hash, created_at) \
+     VALUES (?1, ?2, strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) \
+     RETURNING id, email, created_at";
+
+/// An account with the hash of its password, by its address.
+pub const ACCOUNT: &str =
+    "SELECT id, email, created_at, password_hash FROM accounts WHERE email = ?1";
 
 /// All settings.
 pub const SETTINGS: &str = "SELECT name, value FROM settings";

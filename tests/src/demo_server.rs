@@ -16,6 +16,7 @@ use crate::process::Process;
 /// How long a server has to start: on a machine that also compiles, in a debug build.
 const PATIENCE: Duration = Duration::from_secs(60);
 const DATABASE: &str = "shop.db";
+const UNLIMITED: [&str; 4] = ["--rate-limit", "0", "--sign-in-limit", "0"];
 
 /// A running demo server. Dropping it kills it.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl DemoServer {
     ///
     /// Where it cannot be built or does not start.
     pub fn in_memory() -> Result<Self> {
-        Self::start(&["--rate-limit", "0"])
+        Self::start(&UNLIMITED)
     }
 
     /// Starts a server whose caches are in the Redis at `url`, on a filled database. Its clients
@@ -43,7 +44,7 @@ impl DemoServer {
     ///
     /// Where it cannot be built or does not start.
     pub fn on_redis(url: &str) -> Result<Self> {
-        Self::start(&["--redis", url, "--rate-limit", "0"])
+        Self::start(&[&["--redis", url], &UNLIMITED[..]].concat())
     }
 
     /// Starts a server with these arguments, on a filled database. Its clients are limited unless
@@ -102,7 +103,14 @@ impl DemoServer {
 /// Where it cannot be built.
 pub fn command(database: &Path) -> Result<Command> {
     let mut command = Command::new(program()?);
-    for name in ["LARDER_REDIS_URL", "LARDER_RATE_LIMIT", "LARDER_TRUSTED_PROXIES", "RUST_LOG"] {
+    for name in [
+        "LARDER_REDIS_URL",
+        "LARDER_RATE_LIMIT",
+        "LARDER_SIGN_IN_LIMIT",
+        "LARDER_SESSION_SECRET",
+        "LARDER_TRUSTED_PROXIES",
+        "RUST_LOG",
+    ] {
         command.env_remove(name);
     }
     command.args(["--port", "0", "--database"]).arg(database);

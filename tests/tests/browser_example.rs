@@ -1,17 +1,16 @@
 //! The page of `examples/browser`, clicked in Chromium: served as `cargo xtask browser` serves it.
 
+mod chromium;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
+use chromium::{Driver, wait_for};
+use fantoccini::{Client, Locator};
 use larder_tests::process::Process;
-use serde_json::{Map, Value};
 
-/// For what takes a moment, on a machine that does other work too.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// For the server, which may have to build the page first.
 const PATIENCE_OF_BUILDS: Duration = Duration::from_secs(600);
 /// How long the page's origin takes for an answer, in milliseconds.
@@ -83,7 +82,7 @@ struct Page {
     browser: Client,
     server: Process,
     rows: usize,
-    _driver: Process,
+    _driver: Driver,
 }
 
 /// What the page says of one click.
@@ -107,7 +106,8 @@ impl Page {
                 line.strip_prefix("listening on ").map(str::to_owned)
             })
             .context("the page is not served")?;
-        let (driver, browser) = chromium().await?;
+        let driver = Driver::start()?;
+        let browser = driver.browser().await?;
         browser.goto(&address).await?;
         let page = Self { browser, server, rows: 0, _driver: driver };
         page.wait_for("#load:enabled").await.context("the page is not ready")?;
@@ -151,32 +151,11 @@ impl Page {
     }
 
     async fn wait_for(&self, css: &str) -> Result<fantoccini::elements::Element> {
-        let wait = self.browser.wait().at_most(PATIENCE);
-        let found = wait.for_element(Locator::Css(css)).await;
-        found.with_context(|| {
-            format!("{css} does not come; the server said:\n{}", self.server.said())
-        })
+        let found = wait_for(&self.browser, css).await;
+        found.with_context(|| format!("the server said:\n{}", self.server.said()))
     }
 
     async fn close(self) -> Result<()> {
         Ok(self.browser.close().await?)
     }
-}
-
-/// A Chromium, and the driver that has started it and ends it.
-async fn chromium() -> Result<(Process, Client)> {
-    let driver = Process::start_group(Command::new("chromedriver").arg("--port=0"))
-        .context("chromedriver is missing: run `cargo xtask setup`")?;
-    let port = driver.wait_for(PATIENCE, |line| {
-        let (_, port) = line.split_once("started successfully on port ")?;
-        Some(port.trim_end_matches('.').to_owned())
-    })?;
-    let options = include_str!("../webdriver.json");
-    let options: Map<String, Value> = serde_json::from_str(options)?;
-    let browser = ClientBuilder::new(HttpConnector::new())
-        .capabilities(options)
-        .connect(&format!("http://127.0.0.1:{port}"))
-        .await
-        .with_context(|| format!("Chromium does not start: {}", driver.said()))?;
-    Ok((driver, browser))
 }

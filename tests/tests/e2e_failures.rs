@@ -5,10 +5,12 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use http::{Method, StatusCode};
 use larder_tests::demo_server::DemoServer;
 use larder_tests::e2e::{Load, Outcome, Shop, Target};
 use larder_tests::eventually;
 use larder_tests::redis_server::RedisServer;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
@@ -98,6 +100,45 @@ async fn a_server_that_starts_without_redis_serves_and_finds_it_later() -> Resul
     load.hits(500).await?;
     expect_no_failure(&load.stop().await?, &server)?;
     ensure!(redis.command(&["DBSIZE"]) != ":0", "nothing was kept in Redis");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_redis_is_away_nobody_is_taken_for_a_stranger() -> Result<()> {
+    let mut redis = RedisServer::start();
+    let server = DemoServer::on_redis(&redis.url())?;
+    let shop = shop(&server);
+    let credentials = json!({ "email": "zoe@example.org", "password": "correct horse battery" });
+    let answer = shop.post("/api/v1/signup", &credentials).await?;
+    let cookie = answer.header("set-cookie").and_then(|cookie| cookie.split(';').next());
+    let cookie = [("cookie", cookie.context("no cookie")?)];
+    shop.get_with("/api/v1/me", &cookie).await?.json()?;
+
+    redis.kill();
+    for path in ["/api/v1/me", "/api/v1/me/cart", "/api/v1/me/sessions"] {
+        let answer = shop.get_with(path, &cookie).await?;
+        answer.problem(StatusCode::SERVICE_UNAVAILABLE, &[])?;
+        ensure!(answer.header("retry-after").is_some(), "{path}: no Retry-After");
+    }
+    let sign_out = shop.send(Method::POST, "/api/v1/signout", &cookie, None).await?;
+    sign_out.expect_no_header("set-cookie")?.problem(StatusCode::SERVICE_UNAVAILABLE, &[])?;
+    let degraded = shop.get("/readyz").await?.json()?["degraded"].clone();
+    let parts = degraded.as_array().context("no list of what is degraded")?;
+    ensure!(parts.iter().any(|it| it["part"] == "sessions"), "{degraded}");
+
+    let _redis = spawn_blocking(move || {
+        redis.restart();
+        redis
+    })
+    .await?;
+    // It has forgotten everything, and says so.
+    let is_over = async || {
+        let answer = shop.get_with("/api/v1/me", &cookie).await;
+        answer.is_ok_and(|answer| answer.status == StatusCode::UNAUTHORIZED)
+    };
+    eventually("the store answers that there is no such session", is_over).await;
+    let answer = shop.post("/api/v1/signin", &credentials).await?;
+    answer.expect_status(StatusCode::OK)?;
     Ok(())
 }
 

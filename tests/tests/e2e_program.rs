@@ -57,7 +57,8 @@ fn help_names_every_argument_and_no_secret() -> Result<()> {
     let url = format!("redis://:{SECRET}@cache.internal");
     for flag in ["--help", "-h"] {
         let mut command = Command::new(program()?);
-        let (code, text) = run(command.arg(flag).env("LARDER_REDIS_URL", &url))?;
+        let command = command.arg(flag).env("LARDER_REDIS_URL", &url);
+        let (code, text) = run(command.env("LARDER_SESSION_SECRET", SECRET))?;
         ensure!(code == 0, "it ended with {code}");
         for argument in [
             "--port",
@@ -68,6 +69,11 @@ fn help_names_every_argument_and_no_secret() -> Result<()> {
             "--rate-limit",
             "LARDER_RATE_LIMIT",
             "100",
+            "--sign-in-limit",
+            "LARDER_SIGN_IN_LIMIT",
+            "--session-secret",
+            "LARDER_SESSION_SECRET",
+            "--cookies",
             "--trusted-proxies",
             "--rate-limit-layout",
         ] {
@@ -90,6 +96,9 @@ fn arguments_that_cannot_work_are_named() -> Result<()> {
         let argument = format!("--rate-limit={number}");
         fails(&[&argument], &[number, "--rate-limit", "or 0 for no limit"])?;
     }
+    fails(&["--sign-in-limit", "few"], &["few", "--sign-in-limit"])?;
+    fails(&["--session-secret", SECRET], &["--session-secret", "LARDER_SESSION_SECRET", "32"])?;
+    fails(&["--cookies", "never"], &["never", "auto, https, http"])?;
     fails(&["--trusted-proxies", "all"], &["all", "--trusted-proxies"])?;
     fails(&["--rate-limit-layout", "express"], &["--rate-limit-layout", "--redis"])?;
     fails(&["--rate-limit-layout", "plain"], &["plain", "larder, express"])
@@ -229,6 +238,111 @@ async fn the_environment_names_redis_and_the_command_line_goes_before_it() -> Re
         ensure!(counts == ":1", "the requests are counted elsewhere");
         stop(server)?;
     }
+    Ok(())
+}
+
+const PASSWORD: &str = "correct-horse-battery-staple";
+
+/// Signs up, or in; the cookie as it was set.
+async fn enter(shop: &HttpClient, path: &str) -> Result<String> {
+    let body = json!({ "email": "zoe@example.org", "password": PASSWORD });
+    let answer = shop.post(path, &body).await?;
+    let cookie = answer.header("set-cookie").with_context(|| answer.text())?;
+    Ok(cookie.to_owned())
+}
+
+/// Who is signed in with that cookie.
+async fn status_of(shop: &HttpClient, cookie: &str) -> Result<u16> {
+    let pair = cookie.split(';').next().unwrap_or_default();
+    Ok(shop.get_with("/api/v1/me", &[("cookie", pair)]).await?.status.as_u16())
+}
+
+#[tokio::test]
+async fn servers_with_one_secret_and_one_redis_share_their_sessions() -> Result<()> {
+    let redis = RedisServer::start();
+    let folder = TempDir::new()?;
+    let database = folder.path().join("shop.db");
+    let (old, new) =
+        ("an old secret, known for a long time", "a new secret, which nobody has heard of");
+    let start = |secrets: &str| {
+        let mut command = command(&database)?;
+        command.args(["--redis", &redis.url()]).env("LARDER_SESSION_SECRET", secrets);
+        let process = Process::start(&mut command)?;
+        let shop = HttpClient::new(&wait_for_address(&process)?);
+        anyhow::Ok((process, shop))
+    };
+    let (first, shop) = start(old)?;
+    let cookie = enter(&shop, "/api/v1/signup").await?;
+    let said = stop(first)?;
+    ensure!(!said.contains("LARDER_SESSION_SECRET"), "it asks for what it was given: {said}");
+
+    let both = format!("{new},{old}");
+    for (secrets, status) in [(old, 200), (both.as_str(), 200), (new, 401), ("", 401)] {
+        let (process, shop) = start(secrets)?;
+        ensure!(status_of(&shop, &cookie).await? == status, "with {secrets:?}: not {status}");
+        let said = stop(process)?;
+        let is_told = said.contains("LARDER_SESSION_SECRET");
+        ensure!(is_told == secrets.is_empty(), "with {secrets:?} it says: {said}");
+        ensure!(!said.contains(old) && !said.contains(new), "it says its secret: {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn cookies_go_over_http_where_only_the_own_machine_gets_them() -> Result<()> {
+    let folder = TempDir::new()?;
+    let database = folder.path().join("shop.db");
+    let behind_a_proxy = ["--trusted-proxies", "1"];
+    for (number, (arguments, is_secure)) in [
+        (&[][..], false),
+        (&behind_a_proxy, true),
+        (&["--cookies", "https"], true),
+        (&["--cookies", "http", "--trusted-proxies", "1"], false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let server = Process::start(command(&database)?.args(arguments))?;
+        let shop = HttpClient::new(&wait_for_address(&server)?);
+        let body = json!({ "email": format!("{number}@example.org"), "password": PASSWORD });
+        let headers = [("content-type", "application/json"), ("x-forwarded-for", "203.0.113.1")];
+        let body = Some(body.to_string().into());
+        let answer = shop.send(http::Method::POST, "/api/v1/signup", &headers, body).await?;
+        let cookie = answer.header("set-cookie").with_context(|| answer.text())?;
+        let name = if is_secure { "__Host-session=" } else { "session=" };
+        ensure!(cookie.starts_with(name), "{arguments:?}: {cookie}");
+        ensure!(cookie.contains("; Secure") == is_secure, "{arguments:?}: {cookie}");
+        let said = stop(server)?;
+        let warns = arguments.contains(&"http");
+        ensure!(
+            said.contains("cookies of sessions go over http") == warns,
+            "{arguments:?}: {said}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn passwords_and_ids_of_sessions_are_never_said() -> Result<()> {
+    let redis = RedisServer::start();
+    let folder = TempDir::new()?;
+    let (server, shop) = start_talkative(&folder, &redis.url())?;
+    let mut cookies = vec![enter(&shop, "/api/v1/signup").await?];
+    cookies.push(enter(&shop, "/api/v1/signin").await?);
+    let wrong = json!({ "email": "zoe@example.org", "password": format!("not {PASSWORD}") });
+    shop.post("/api/v1/signin", &wrong).await?.problem(http::StatusCode::UNAUTHORIZED, &[])?;
+    ensure!(status_of(&shop, &cookies[0]).await? == 200, "nobody is signed in");
+    let said = stop(server)?;
+    ensure!(said.contains("TRACE"), "a log without details: {said}");
+    let kept = redis.command(&["KEYS", "*"]);
+    let ids = cookies.iter().filter_map(|cookie| cookie.split_once("s%3A")?.1.split('.').next());
+    let ids: Vec<_> = ids.collect();
+    ensure!(ids.len() == 2 && ids.iter().all(|id| id.len() == 32), "no ids in {cookies:?}");
+    for secret in ids.into_iter().chain([PASSWORD, "argon2id"]) {
+        ensure!(!said.contains(secret), "{secret} was said: {said}");
+        ensure!(!kept.contains(secret), "{secret} is in Redis: {kept}");
+    }
+    ensure!(kept.contains("shop:sess:"), "no session is in Redis: {kept}");
     Ok(())
 }
 

@@ -1,16 +1,17 @@
 //! Every case of the demo, on the Worker: in workerd, with local KV, Durable Objects and D1.
 
-use std::io::Write;
+mod demo_worker;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
+use demo_worker::{built, filled};
 use http::StatusCode;
 use larder_demo::seed;
 use larder_tests::e2e::{Limit, Target, run_trials, trials};
 use larder_tests::http_client::HttpClient;
-use larder_tests::wrangler::{Worker, Wrangler};
+use larder_tests::wrangler::Worker;
 use libtest_mimic::Trial;
-use tempfile::NamedTempFile;
 use tokio::runtime::Runtime;
 
 /// On this machine workerd serves all requests with one isolate.
@@ -26,27 +27,11 @@ const WORKER: Target = Target {
 const LIMIT: Option<Limit> = Some(Limit { requests: 100, client: "cf-connecting-ip" });
 
 fn unlimited() -> Result<Worker> {
-    filled(built()?.variable("RATE_LIMIT", "0"), seed::PRODUCTS)
+    filled(demo_worker::unlimited()?, seed::PRODUCTS)
 }
 
 fn limited() -> Result<Worker> {
     filled(built()?, 20)
-}
-
-fn filled(wrangler: Wrangler, products: usize) -> Result<Worker> {
-    wrangler.command(["d1", "migrations", "apply", "DATABASE"])?;
-    let mut sql = NamedTempFile::with_suffix(".sql")?;
-    for statement in seed::statements(products) {
-        writeln!(sql, "{statement}")?;
-    }
-    wrangler.command(["d1", "execute", "DATABASE", "--file", &sql.path().display().to_string()])?;
-    wrangler.dev()
-}
-
-fn built() -> Result<Wrangler> {
-    let wrangler = Wrangler::new("demo-worker")?;
-    wrangler.build()?;
-    Ok(wrangler)
 }
 
 /// A deployment whose migrations were forgotten.
@@ -67,11 +52,23 @@ async fn a_limit_that_is_no_number_is_told() -> Result<()> {
     worker.wait_for("the variable RATE_LIMIT: \"many\" is no number of requests a minute")
 }
 
+/// A secret that everybody knows would be none: there is no default.
+async fn a_missing_secret_is_told() -> Result<()> {
+    let worker = built()?.variable("SESSION_SECRET", "").dev()?;
+    let answer = HttpClient::new(worker.base()).get("/healthz").await?;
+    answer.expect_status(StatusCode::INTERNAL_SERVER_ERROR)?;
+    worker.wait_for("`wrangler secret put SESSION_SECRET`")
+}
+
 fn main() -> ExitCode {
     let mut all = trials(WORKER, unlimited);
     all.extend(trials(Target { limit: LIMIT, ..WORKER }, limited));
     all.push(Trial::test("worker_with_a_bad_limit::is_told", || {
         let test = a_limit_that_is_no_number_is_told();
+        Runtime::new()?.block_on(test).map_err(|error| format!("{error:#}").into())
+    }));
+    all.push(Trial::test("worker_without_a_secret::is_told", || {
+        let test = a_missing_secret_is_told();
         Runtime::new()?.block_on(test).map_err(|error| format!("{error:#}").into())
     }));
     all.push(Trial::test("worker_without_tables::is_told_and_logged", || {

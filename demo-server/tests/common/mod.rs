@@ -9,8 +9,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use larder_core::{MemoryStore, Store};
-use larder_demo::App;
+use larder_core::{MemorySessions, MemoryStore, Store, StrongSessionStore};
+use larder_demo::{Accounts, App};
 use larder_demo_server::{Filling, SqliteDatabase};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -37,6 +37,12 @@ pub(crate) async fn filled() -> (TempDir, PathBuf) {
     (dir, path)
 }
 
+pub(crate) const SECRET: &str = "a secret that everybody may know, for tests";
+
+pub(crate) fn accounts(sessions: impl StrongSessionStore) -> Accounts {
+    Accounts::new(sessions, SECRET)
+}
+
 pub(crate) struct Shop {
     router: Router,
     _dir: TempDir,
@@ -55,10 +61,14 @@ impl Shop {
     }
 
     pub(crate) async fn on(store: impl Store) -> Self {
+        Self::with(store, accounts(MemorySessions::new())).await
+    }
+
+    pub(crate) async fn with(store: impl Store, accounts: Accounts) -> Self {
         let (dir, path) = filled().await;
         let (database, filled) = SqliteDatabase::open(path, on).await.unwrap();
         assert!(!filled, "a copy is complete");
-        let app = App::new(Arc::new(database), store).unwrap();
+        let app = App::new(Arc::new(database), store, accounts).unwrap();
         Self { router: app.router(), _dir: dir }
     }
 
@@ -80,6 +90,11 @@ impl Shop {
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(Request::delete(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, json: &str) -> Answer {
+        let request = Request::post(path).header("content-type", "application/json");
+        self.send(request.body(Body::from(json.to_owned())).unwrap()).await
     }
 
     /// How often the database has been asked.

@@ -1,12 +1,12 @@
 //! For those who run the shop.
 
-use axum::Json;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::future::{OptionFuture, join_all, join3};
-use larder_core::{Cache, RateLimitStore, Store};
+use futures::future::{OptionFuture, join_all, join4};
+use larder_core::{Cache, RateLimitStore, SessionStore, Store};
 use serde_json::{Value, json};
 
+use super::no_store;
 use crate::app::App;
 use crate::database::Database;
 use crate::problem::Problem;
@@ -22,11 +22,10 @@ pub(crate) async fn readyz(app: App) -> Result<Response, Problem> {
     let shop = &app.shared;
     let stores = shop.stores();
     let all_ready = join_all(stores.iter().map(|store| store.ready()));
-    let counts = OptionFuture::from(shop.limits.as_ref().map(async |limits| {
-        let store = limits.store();
-        (store, store.ready().await)
-    }));
-    let (database, all_ready, counts) = join3(shop.database.ready(), all_ready, counts).await;
+    let counts = OptionFuture::from(shop.counts().map(async |store| (store, store.ready().await)));
+    let sessions = shop.entrance.store();
+    let (database, all_ready, counts, sessions_ready) =
+        join4(shop.database.ready(), all_ready, counts, sessions.ready()).await;
     if let Err(error) = database {
         tracing::error!(%error, "not ready");
         return Err(Problem::unavailable("the database does not answer"));
@@ -47,6 +46,14 @@ pub(crate) async fn readyz(app: App) -> Result<Response, Problem> {
             "part": "limits",
             "name": store.name(),
             "effect": "nobody is refused for asking too often",
+            "error": error.to_string(),
+        }));
+    }
+    if let Err(error) = sessions_ready {
+        degraded.push(json!({
+            "part": "sessions",
+            "name": sessions.name(),
+            "effect": "who is signed in cannot be told; whatever needs it is answered with 503",
             "error": error.to_string(),
         }));
     }
@@ -108,8 +115,4 @@ pub(crate) async fn no_such_path() -> Problem {
 pub(crate) async fn no_such_method(method: Method) -> Problem {
     let detail = format!("this path does not take {method}; the header Allow names what it takes");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
-}
-
-fn no_store(body: Value) -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }

@@ -10,7 +10,7 @@ use larder_core::Lookup;
 use crate::app::App;
 use crate::database::Database;
 use crate::input::{Id, ListQuery};
-use crate::model::{Page, Product};
+use crate::model::{Page, Product, ProductDetails};
 use crate::problem::Problem;
 
 pub(crate) async fn list(app: App, query: ListQuery) -> Result<Json<Page<Product>>, Problem> {
@@ -18,14 +18,22 @@ pub(crate) async fn list(app: App, query: ListQuery) -> Result<Json<Page<Product
 }
 
 pub(crate) async fn show(app: App, Id(id): Id) -> Result<Response, Problem> {
+    match find(&app, id).await? {
+        Some(product) => Ok(Json(product).into_response()),
+        None => Err(Problem::not_found("product", id)),
+    }
+}
+
+pub(super) async fn find(app: &App, id: i64) -> Result<Option<ProductDetails>, Problem> {
     let shop = &app.shared;
     let key = format!("product:{id}");
-    if shop.unknown_products.lookup::<()>(&key).await? != Lookup::Absent {
-        if let Some(product) = shop.database.product(id).await? {
-            return Ok(Json(product).into_response());
-        }
+    if shop.unknown_products.lookup::<()>(&key).await? == Lookup::Absent {
+        return Ok(None);
+    }
+    let product = shop.database.product(id).await?;
+    if product.is_none() {
         let none = async || Ok::<Option<()>, Infallible>(None);
         shop.unknown_products.get_or_find(&key, none).await?;
     }
-    Err(Problem::not_found("product", id))
+    Ok(product)
 }

@@ -11,6 +11,7 @@
 //!
 //! [`Load`] keeps a shop busy while a test breaks something.
 
+mod accounts;
 mod case;
 mod config;
 mod limits;
@@ -36,9 +37,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Every case.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    [products::CASES, users::CASES, config::CASES, operations::CASES, limits::CASES, page::CASES]
-        .into_iter()
-        .flatten()
+    [
+        products::CASES,
+        users::CASES,
+        accounts::CASES,
+        config::CASES,
+        operations::CASES,
+        limits::CASES,
+        page::CASES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The cases that a server of this kind is held to.

@@ -1,6 +1,7 @@
 //! The demo in workerd, on this machine alone.
 
-use std::io::Write;
+use std::fs;
+use std::io::{self, Read, Write};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -11,11 +12,15 @@ use crate::{exec, workspace::Workspace};
 
 /// The database's binding in wrangler.toml.
 const DATABASE: &str = "DATABASE";
+/// What wrangler sets besides, in the Worker's folder and out of git.
+const SECRETS: &str = ".dev.vars";
+const SESSION_SECRET: &str = "SESSION_SECRET";
 
 /// Builds the demo, fills its local database where that is empty, and runs it until Ctrl-C.
 pub(super) fn run(workspace: &Workspace, port: u16) -> Result<()> {
     build(workspace, DEMO)?;
     fill_database(workspace)?;
+    make_secret(workspace)?;
     let address = format!("http://127.0.0.1:{port}");
     let mut dev = wrangler(workspace, DEMO)?;
     dev.args(["dev", "--local", "--ip", "127.0.0.1", "--port", &port.to_string()]);
@@ -46,6 +51,28 @@ fn fill_database(workspace: &Workspace) -> Result<()> {
     exec::run(fill.args(["d1", "execute", DATABASE, "--local", "--file"]).arg(file.path()))
 }
 
+/// Gives the demo a secret for the cookies of its sessions, where it has none yet: wrangler reads it
+/// from this file, on this machine alone.
+fn make_secret(workspace: &Workspace) -> Result<()> {
+    let file = workspace.root.join(DEMO).join(SECRETS);
+    let cannot = || format!("cannot write {}", file.display());
+    let kept = match fs::read_to_string(&file) {
+        Ok(kept) => kept,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).with_context(cannot),
+    };
+    if kept.lines().any(|line| line.trim_start().starts_with(SESSION_SECRET)) {
+        return Ok(());
+    }
+    let mut random = [0; 32];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut random))
+        .context("no random numbers from /dev/urandom")?;
+    let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let end = if kept.is_empty() || kept.ends_with('\n') { "" } else { "\n" };
+    fs::write(&file, format!("{kept}{end}{SESSION_SECRET}={secret}\n")).with_context(cannot)
+}
+
 /// Whether the answer of `wrangler d1 execute --json` holds a row.
 fn has_a_row(answer: &str) -> Result<bool> {
     let answer: Value = serde_json::from_str(answer)
@@ -67,6 +94,7 @@ fn greet(address: &str) {
          curl -i '{address}/api/v1/products?page=3&limit=5'   # twice: a MISS, then a HIT\n  \
          curl -i {address}/api/v1/users/42\n  \
          curl {address}/readyz\n\n  \
+         Sign up, fill a cart and sign out everywhere at {address}/account\n\n  \
          Ctrl-C ends it."
     );
 }
