@@ -11,8 +11,8 @@
 //!   `http::RateLimit` (feature `http`) is a tower layer that asks one about each request.
 //! - [`Sessions`]: what a visitor's requests share, and who is signed in; [`MemorySessions`] keeps
 //!   them in this process, `redis::RedisSessions` (feature `redis`) in Redis, `kv::DurableSessions`
-//!   (feature `kv`) in Durable Objects. `http::SessionLayer` (feature `http`) is a tower layer that
-//!   gives each request its session.
+//!   and `kv::KvSessions` (feature `kv`) on Workers. `http::SessionLayer` (feature `http`) is a tower
+//!   layer that gives each request its session.
 //! - [`Store`], [`RateLimitStore`], [`SessionStore`], [`Runtime`]: what a backend, or another platform, has to implement.
 //!
 //! | feature | brings |

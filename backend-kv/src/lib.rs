@@ -12,9 +12,10 @@
 //! - [`DurableRateLimits`], a [`RateLimitStore`](larder_core::RateLimitStore) on objects of the same
 //!   class: exact.
 //! - [`KvRateLimits`], one on a KV namespace: approximate.
+//! - [`Prefilter`], the Rate Limiting binding of Workers in front of any such store.
 //! - [`DurableSessions`], a [`SessionStore`](larder_core::SessionStore) on objects of the same class:
 //!   a log-out holds at once.
-//! - [`Prefilter`], the Rate Limiting binding of Workers in front of any such store.
+//! - [`KvSessions`], one on a KV namespace: near, and a minute behind.
 //!
 //! | | [`KvStore`] | [`DurableStore`] |
 //! | --- | --- | --- |
@@ -77,7 +78,7 @@ pub use durable::{
     DurableRateLimits, DurableRateLimitsBuilder, DurableSessions, DurableSessionsBuilder,
     DurableStore, DurableStoreBuilder,
 };
-pub use kv::{KvRateLimits, KvStore, KvStoreBuilder};
+pub use kv::{KvRateLimits, KvSessions, KvStore, KvStoreBuilder};
 #[cfg(any(test, feature = "testing"))]
 pub use kv::{SimulatedKv, SimulatedKvReader};
 pub use prefilter::Prefilter;

@@ -5,6 +5,7 @@ mod bulk;
 mod frame;
 mod limits;
 pub(crate) mod namespace;
+mod sessions;
 #[cfg(any(test, feature = "testing"))]
 mod simulated;
 mod store;
@@ -26,6 +27,7 @@ use namespace::Namespace;
 
 pub use builder::KvStoreBuilder;
 pub use limits::KvRateLimits;
+pub use sessions::KvSessions;
 #[cfg(any(test, feature = "testing"))]
 pub use simulated::{SimulatedKv, SimulatedKvReader};
 

@@ -36,6 +36,7 @@ impl DurableSessions {
         let ends = millis(ends.as_micros());
         let life = ends.saturating_sub(self.runtime.now().as_millis());
         let until = ends.saturating_add(life.max(SPARE)).min(LATEST);
+        let user = &self.index_of(user);
         self.ask_index(call, user, Ask::Note { user, key, until }, done).await?;
         Ok(until)
     }
@@ -46,6 +47,7 @@ impl DurableSessions {
         user: &str,
         after: Option<&str>,
     ) -> Result<Page, StoreError> {
+        let user = &self.index_of(user);
         self.ask_index(call, user, Ask::Noted { user, after }, |reply| match reply {
             Reply::Page { keys, next } => {
                 Some((keys.into_iter().map(str::to_owned).collect(), next.map(str::to_owned)))
@@ -68,12 +70,17 @@ impl DurableSessions {
             for group in finished.chunk_by(|(_, one), (_, other)| one == other) {
                 let Some((_, user)) = group.first() else { continue };
                 let keys = group.iter().map(|(key, _)| key.as_str()).collect();
+                let user = &this.index_of(user);
                 let ask = Ask::Forget { user, keys };
                 if let Err(error) = this.ask_index(&call, user, ask, done).await {
                     tracing::debug!(%error, "sessions that ended stay in the index of their user");
                 }
             }
         }));
+    }
+
+    fn index_of(&self, user: &str) -> String {
+        format!("{}{user}", self.shared.index_prefix)
     }
 
     async fn ask_index<T>(

@@ -7,6 +7,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +95,7 @@ struct Shared {
     fleet: Fleet,
     capabilities: SessionCapabilities,
     timeout: Duration,
+    index_prefix: Cow<'static, str>,
 }
 
 impl DurableSessions {
@@ -121,11 +123,6 @@ impl DurableSessions {
         DurableSessionsBuilder::default()
     }
 
-    fn over(fleet: Fleet, timeout: Duration, runtime: Arc<dyn Runtime>) -> Self {
-        let capabilities = SessionCapabilities::strong().max_key_bytes(MAX_KEY_BYTES);
-        Self { shared: Arc::new(Shared { fleet, capabilities, timeout }), runtime }
-    }
-
     fn call(&self, operation: &'static str) -> Call<'_> {
         let timeout = self.shared.timeout;
         Call { runtime: &*self.runtime, store: NAME, operation, timeout }
@@ -149,6 +146,7 @@ impl DurableSessions {
 #[must_use = "a builder does nothing until `open`"]
 pub struct DurableSessionsBuilder {
     settings: Settings,
+    index_prefix: Cow<'static, str>,
 }
 
 impl DurableSessionsBuilder {
@@ -170,6 +168,25 @@ impl DurableSessionsBuilder {
         self
     }
 
+    /// Sets what the names of every user's index begin with: nothing by default. Where several
+    /// services with users of their own share the objects, each needs another.
+    ///
+    /// ```no_run
+    /// use larder_core::Sessions;
+    /// use larder_kv::{DurableSessions, WorkerRuntime};
+    ///
+    /// # fn handler(env: worker::Env, ctx: worker::Context) -> larder_core::Result<()> {
+    /// let store = DurableSessions::builder()
+    ///     .index_prefix("staff:")
+    ///     .open(&env, "LARDER", &WorkerRuntime::new(&ctx))?;
+    /// let sessions = Sessions::builder(store).namespace("staff").build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn index_prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
+        self.index_prefix = prefix.into();
+        self
+    }
+
     /// The sessions on the objects that `binding` of wrangler.toml names.
     ///
     /// # Errors
@@ -183,6 +200,13 @@ impl DurableSessionsBuilder {
         runtime: &WorkerRuntime,
     ) -> Result<DurableSessions, StoreError> {
         let fleet = self.settings.open(FAMILY, env, binding)?;
-        Ok(DurableSessions::over(fleet, self.settings.timeout, Arc::new(runtime.clone())))
+        Ok(self.over(fleet, Arc::new(runtime.clone())))
+    }
+
+    fn over(self, fleet: Fleet, runtime: Arc<dyn Runtime>) -> DurableSessions {
+        let capabilities = SessionCapabilities::strong().max_key_bytes(MAX_KEY_BYTES);
+        let (timeout, index_prefix) = (self.settings.timeout, self.index_prefix);
+        let shared = Shared { fleet, capabilities, timeout, index_prefix };
+        DurableSessions { shared: Arc::new(shared), runtime }
     }
 }

@@ -58,8 +58,14 @@ impl Network {
     }
 
     fn sessions(&self) -> DurableSessions {
+        self.sessions_of("")
+    }
+
+    /// Those of a service with users of its own.
+    fn sessions_of(&self, prefix: &'static str) -> DurableSessions {
         let fleet = Fleet::new(self.clone(), Placement::new(FAMILY, 4));
-        DurableSessions::over(fleet, seconds(5), Arc::new(self.0.runtime.clone()))
+        let settings = DurableSessions::builder().index_prefix(prefix);
+        settings.over(fleet, Arc::new(self.0.runtime.clone()))
     }
 
     /// How many requests there were since it was asked last.
@@ -265,6 +271,20 @@ fn one_user_is_no_beginning_of_another() {
                 store.of_user(user).await.unwrap().into_iter().map(|it| it.key).collect();
             assert_eq!(keys, [key], "{user:?}");
         }
+    });
+}
+
+#[test]
+fn services_with_users_of_their_own_do_not_end_each_others() {
+    let (runtime, network, shop) = set_up();
+    let staff = network.sessions_of("staff:");
+    runtime.block_on(async {
+        for (store, key) in [(&shop, "shop:a"), (&staff, "staff:a")] {
+            store.create(key, &record(&runtime, Some("zoë"), 1, hours(1))).await.unwrap().unwrap();
+        }
+        assert_eq!(shop.of_user("zoë").await.unwrap()[0].key, "shop:a");
+        assert_eq!(shop.remove_of_user("zoë", None).await.unwrap(), 1);
+        assert_eq!(staff.of_user("zoë").await.unwrap()[0].key, "staff:a");
     });
 }
 
@@ -490,33 +510,39 @@ proptest! {
         })?;
     }
 
-    /// Whoever was told of a session before a log-out everywhere began is out of it afterwards.
+    /// What was announced before a log-out everywhere began is over afterwards, or never was.
     #[test]
     fn a_log_out_everywhere_misses_nobody(starts in prop::collection::vec(0..100_u64, 1..6), seed: u64) {
         let runtime = VirtualRuntime::seeded(seed);
         let network = Network::new(&runtime, seed, 30);
-        let sessions = Sessions::builder(network.sessions()).build().unwrap();
+        let store = network.sessions();
         runtime.block_on(async {
-            let sign_ins = starts.iter().map(|start| async {
-                runtime.sleep(millis(*start)).await;
-                let began = runtime.now();
-                let id = signed_in(&sessions, "zoë").await;
-                (id, began, runtime.now())
+            let creations = starts.iter().enumerate().map(|(n, start)| {
+                let (store, runtime) = (&store, &runtime);
+                async move {
+                    runtime.sleep(millis(*start)).await;
+                    let (key, begun) = (format!("k{n}"), runtime.now());
+                    let session = record(runtime, Some("zoë"), 1, hours(1));
+                    let made = store.create(&key, &session).await.unwrap();
+                    (key, begun, made.is_some())
+                }
             });
             let log_out = async {
                 runtime.sleep(millis(60)).await;
                 let began = runtime.now();
-                sessions.end_of_user("zoë").await.unwrap();
+                store.remove_of_user("zoë", None).await.unwrap();
                 (began, runtime.now())
             };
-            let (signed_in, (began, ended)) = join(join_all(sign_ins), log_out).await;
-            let list = sessions.of_user("zoë").await.unwrap();
+            let (created, (began, ended)) = join(join_all(creations), log_out).await;
+            let list = store.of_user("zoë").await.unwrap();
             let mut live = 0;
-            for (id, announced, acknowledged) in signed_in {
-                let is_in = sessions.open(Some(id)).user().await.unwrap().is_some();
-                live += usize::from(is_in);
-                prop_assert!(!is_in || acknowledged > began, "it was missed");
-                prop_assert!(is_in || announced < ended, "it ended before it began");
+            for (key, begun, was_made) in created {
+                let is_live = store.load(&key).await.unwrap().is_some();
+                live += usize::from(is_live);
+                prop_assert!(was_made || !is_live, "what was refused lives");
+                // The index is told within 30 ms.
+                prop_assert!(!is_live || begun + millis(30) > began, "it was missed");
+                prop_assert!(is_live || begun < ended, "it ended before it began");
             }
             prop_assert_eq!(list.len(), live, "the list shows something else");
             Ok(())
