@@ -80,7 +80,6 @@ impl<V: Forget> Forgetful<V> {
     }
 
     /// Changes the value of `key`, or a new one; it is kept where it is not forgotten at `now`.
-    #[inline]
     pub(crate) fn change<R>(
         &self,
         key: &str,
@@ -89,8 +88,7 @@ impl<V: Forget> Forgetful<V> {
     ) -> R {
         let hash = self.hasher.hash_one(key);
         let mut shard = lock(self.shard(hash));
-        let shard = &mut *shard;
-        let Some(entry) = shard.entries.find_mut(hash, |entry| entry.key == key) else {
+        let Some(entry) = shard.find(hash, key) else {
             let mut value = V::default();
             let result = change(&mut value);
             if now < value.forgotten_at() {
@@ -101,18 +99,26 @@ impl<V: Forget> Forgetful<V> {
             return result;
         };
         let result = change(&mut entry.value);
-        let forgotten = entry.value.forgotten_at();
-        if forgotten <= now {
-            let place = entry.queued;
-            shard.queue.remove(&place);
-            shard.remove(hash, place);
-        } else if forgotten < entry.queued.0 {
-            let place = (forgotten, entry.queued.1);
-            shard.queue.remove(&entry.queued);
-            shard.queue.insert(place, hash);
-            entry.queued = place;
-        }
+        let (place, forgotten) = (entry.queued, entry.value.forgotten_at());
+        shard.settle(hash, place, forgotten, now);
         result
+    }
+
+    /// As [`change`](Self::change), where there is a value; `None` where there is none.
+    #[inline]
+    pub(crate) fn change_known<R>(
+        &self,
+        key: &str,
+        now: Timestamp,
+        change: impl FnOnce(&mut V) -> R,
+    ) -> Option<R> {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = lock(self.shard(hash));
+        let entry = shard.find(hash, key)?;
+        let result = change(&mut entry.value);
+        let (place, forgotten) = (entry.queued, entry.value.forgotten_at());
+        shard.settle(hash, place, forgotten, now);
+        Some(result)
     }
 
     /// How many keys there are, those among them whose time is over but which still take room
@@ -134,6 +140,30 @@ impl<V: Forget> Shard<V> {
         self.queue.insert(place, hash);
         let entry = Entry { key, hash, value, queued: place };
         self.entries.insert_unique(hash, entry, |entry| entry.hash);
+    }
+
+    #[inline]
+    fn find(&mut self, hash: u64, key: &str) -> Option<&mut Entry<V>> {
+        self.entries.find_mut(hash, |entry| entry.key == key)
+    }
+
+    /// After a change: lets go of the entry where it is over, and puts it further to the front where
+    /// it ends before its place in the queue.
+    #[inline]
+    fn settle(&mut self, hash: u64, place: Place, forgotten: Timestamp, now: Timestamp) {
+        if forgotten <= now || forgotten < place.0 {
+            self.put_forward(hash, place, forgotten, now);
+        }
+    }
+
+    fn put_forward(&mut self, hash: u64, place: Place, forgotten: Timestamp, now: Timestamp) {
+        self.queue.remove(&place);
+        if forgotten <= now {
+            self.remove(hash, place);
+        } else if let Some(entry) = self.entries.find_mut(hash, |entry| entry.queued == place) {
+            entry.queued = (forgotten, place.1);
+            self.queue.insert(entry.queued, hash);
+        }
     }
 
     fn remove(&mut self, hash: u64, place: Place) {

@@ -52,6 +52,7 @@ impl Tally {
         Self { own: Count::default(), facade }
     }
 
+    #[inline]
     pub(crate) fn add(&self, n: u64) {
         self.own.add(n);
         self.facade.increment(n);

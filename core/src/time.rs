@@ -56,6 +56,11 @@ impl Timestamp {
         self.0 / 1_000
     }
 
+    /// So many microseconds later; at most [`Timestamp::MAX`].
+    pub(crate) const fn after_micros(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
     /// How long after `earlier` this is; zero where it is not after it.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -88,7 +88,8 @@ struct Report {
     policy: Name,
     rule: Rule,
     window: u64,
-    refill: u64,
+    /// How much a window brings.
+    rate: u64,
     allowed: bool,
     limit: u64,
     remaining: u64,
@@ -118,21 +119,13 @@ impl Wait {
 }
 
 impl Report {
-    #[inline]
-    fn new(quota: &Quota, answer: Answer) -> Self {
-        let Answer { allowed, limit, remaining, reset, retry_after } = answer;
-        let (policy, window) = (quota.shared_name().clone(), quota.window_micros());
-        Self {
-            policy,
-            rule: quota.rule(),
-            window,
-            refill: quota.refill_micros(),
-            allowed,
-            limit,
-            remaining,
-            reset,
-            retry_after: Wait::of(retry_after),
+    /// The time in which the rate brings as much as there can be at once, rounded up.
+    fn refill(&self) -> u64 {
+        if self.rule != Rule::Gcra || self.rate == 0 {
+            return self.window;
         }
+        let parts = u128::from(self.window) * u128::from(self.limit);
+        u64::try_from(parts.div_ceil(u128::from(self.rate))).unwrap_or(u64::MAX)
     }
 
     fn public(&self) -> QuotaReport<'_> {
@@ -140,7 +133,7 @@ impl Report {
             policy: &self.policy,
             rule: self.rule,
             window: Duration::from_micros(self.window),
-            refill: Duration::from_micros(self.refill),
+            refill: Duration::from_micros(self.refill()),
             verdict: Verdict {
                 allowed: self.allowed,
                 limit: self.limit,
@@ -183,26 +176,47 @@ impl Decision {
         let Some(first) = quotas.next() else {
             return Self { taken: cost, ..Self::because(Reason::WithinQuotas, true) };
         };
-        let mut binding = Report::new(first, answer(first));
-        let mut others = Vec::new();
+        let mut decision = Self::of_answer(first, cost, answer(first));
         for quota in quotas {
-            let mut other = Report::new(quota, answer(quota));
-            if other.weight() > binding.weight() {
-                std::mem::swap(&mut other, &mut binding);
-            }
-            others.push(other);
+            decision.consider(Self::of_answer(quota, cost, answer(quota)));
         }
-        let is_alone = others.is_empty();
+        decision
+    }
+
+    /// Takes in what another quota says of the same request.
+    fn consider(&mut self, mut other: Self) {
+        let weight = |decision: &Self| decision.binding.as_ref().map(Report::weight);
+        if weight(&other) > weight(self) {
+            std::mem::swap(self, &mut other);
+            self.rare = other.rare.take();
+        }
+        self.rare.get_or_insert_default().others.extend(other.binding);
+    }
+
+    /// The decision of one quota, which is all there is to most of them.
+    #[inline]
+    pub(super) fn of_answer(quota: &Quota, cost: u64, answer: Answer) -> Self {
+        let retry_after = Wait::of(answer.retry_after);
         Self {
-            allowed: binding.allowed,
-            reason: if binding.allowed { Reason::WithinQuotas } else { Reason::OverQuota },
+            allowed: answer.allowed,
+            reason: if answer.allowed { Reason::WithinQuotas } else { Reason::OverQuota },
             is_shadowed: false,
             is_degraded: false,
             is_remembered: false,
-            taken: if binding.allowed { cost } else { 0 },
-            retry_after: binding.retry_after,
-            binding: Some(binding),
-            rare: if is_alone { None } else { Some(Box::new(Rare { lease: None, others })) },
+            taken: if answer.allowed { cost } else { 0 },
+            retry_after,
+            binding: Some(Report {
+                policy: quota.shared_name().clone(),
+                rule: quota.rule(),
+                window: quota.window_micros(),
+                rate: quota.limit(),
+                allowed: answer.allowed,
+                limit: answer.limit,
+                remaining: answer.remaining,
+                reset: answer.reset,
+                retry_after,
+            }),
+            rare: None,
         }
     }
 
@@ -258,8 +272,12 @@ impl Decision {
     /// Says that it holds the lease of this number.
     #[must_use]
     pub fn holding(mut self, lease: u64) -> Self {
-        self.rare.get_or_insert_default().lease = Some(lease);
+        self.hold(lease);
         self
+    }
+
+    pub(super) fn hold(&mut self, lease: u64) {
+        self.rare.get_or_insert_default().lease = Some(lease);
     }
 
     /// Whether the request may go on.

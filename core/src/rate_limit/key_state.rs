@@ -75,9 +75,12 @@ impl<'a> Check<'a> {
     #[inline]
     pub(super) fn decision_of(&self, answer: impl FnMut(&Quota) -> Answer) -> Decision {
         let taken = if self.takes { self.cost } else { 0 };
-        let decision = Decision::of_answers(self.quotas, taken, answer);
+        let mut decision = Decision::of_answers(self.quotas, taken, answer);
         let leased = self.quotas.iter().any(|quota| quota.rule() == Rule::Concurrency);
-        if leased && decision.taken() > 0 { decision.holding(self.lease) } else { decision }
+        if leased && decision.taken() > 0 {
+            decision.hold(self.lease);
+        }
+        decision
     }
 }
 
@@ -124,7 +127,7 @@ impl KeyState {
         match check.quotas {
             [quota] if check.takes => check.decision_of(|_| {
                 let (answer, state) = rule::decide(self.state(quota), now, request, quota);
-                self.keep(quota, state, after(now, answer.reset));
+                self.keep(quota, state, now.after_micros(answer.reset));
                 answer
             }),
             quotas => {
@@ -135,7 +138,7 @@ impl KeyState {
                     // What takes nothing still brings back what a clock has carried away.
                     let taken = if takes { request } else { Request::costing(0) };
                     let (answer, state) = rule::decide(self.state(quota), now, taken, quota);
-                    self.keep(quota, state, after(now, answer.reset));
+                    self.keep(quota, state, now.after_micros(answer.reset));
                     if takes { answer } else { before.into() }
                 })
             }
@@ -159,9 +162,9 @@ impl KeyState {
         if !rule::is_steady(&counted.state, from, until, quota) {
             return None;
         }
-        let (answer, state) = rule::decide(Some(&counted.state), from, check.request(), quota);
+        let (answer, state) = rule::decide_here(Some(&counted.state), from, check.request(), quota);
         counted.state = state.filter(|_| answer.allowed)?;
-        counted.until = after(from, answer.reset);
+        counted.until = from.after_micros(answer.reset);
         Some(answer)
     }
 
@@ -304,10 +307,6 @@ impl KeyState {
             (None, None) => {}
         }
     }
-}
-
-fn after(now: Timestamp, micros: u64) -> Timestamp {
-    Timestamp::from_micros(now.as_micros().saturating_add(micros))
 }
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ pub struct MemoryRateLimits {
 struct Inner {
     keys: Forgetful<Kept>,
     capabilities: RateLimitCapabilities,
-    /// The runtime's [`recent_lag`](Runtime::recent_lag).
-    lag: Duration,
+    /// The runtime's [`recent_lag`](Runtime::recent_lag), in microseconds.
+    lag: u64,
     runtime: Arc<dyn Runtime>,
 }
 
@@ -99,7 +99,7 @@ impl MemoryRateLimitsBuilder {
             inner: Arc::new(Inner {
                 keys: Forgetful::new(self.max_keys),
                 capabilities: RateLimitCapabilities::new(Counting::Exact).in_process(),
-                lag: runtime.recent_lag(),
+                lag: u64::try_from(runtime.recent_lag().as_micros()).unwrap_or(u64::MAX),
                 runtime: Arc::new(runtime),
             }),
         }
@@ -148,17 +148,24 @@ impl MemoryRateLimits {
     fn decide(&self, check: &Check<'_>) -> Decision {
         let Inner { keys, runtime, lag, .. } = &*self.inner;
         let recent = runtime.recent();
-        keys.change(check.key, recent, |kept| {
-            let until = recent + *lag;
+        let answer = keys.change_known(check.key, recent, |kept| {
+            let until = recent.after_micros(*lag);
             // Not before what was decided last, unless the clock has been set back since.
             let from = if kept.latest <= until { recent.max(kept.latest) } else { recent };
-            match kept.state.check_between((from, until), check) {
-                Some(answer) => check.decision_of(|_| answer),
-                None => {
-                    kept.latest = runtime.now();
-                    kept.state.check(kept.latest, check)
-                }
-            }
+            kept.state.check_between((from, until), check)
+        });
+        // What it says besides is not put together under the lock of the key.
+        match (answer.flatten(), check.quotas) {
+            (Some(answer), [quota]) => Decision::of_answer(quota, check.cost, answer),
+            _ => self.decide_exactly(recent, check),
+        }
+    }
+
+    #[inline(never)]
+    fn decide_exactly(&self, recent: Timestamp, check: &Check<'_>) -> Decision {
+        self.inner.keys.change(check.key, recent, |kept| {
+            kept.latest = self.inner.runtime.now();
+            kept.state.check(kept.latest, check)
         })
     }
 }

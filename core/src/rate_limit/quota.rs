@@ -53,11 +53,25 @@ pub struct Quota {
     rule: Rule,
     limit: u64,
     burst: u64,
-    window: Duration,
+    /// In microseconds.
+    window: u64,
+    /// What one and what the burst take to come back, for GCRA: worked out once, as it takes
+    /// divisions.
+    unit: Span,
+    most: Span,
+}
+
+/// A time in microseconds, and in parts of one of which there are as many as a quota's limit: a unit
+/// of GCRA takes `window / limit`, which is seldom a whole number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Span {
+    pub(super) micros: u128,
+    pub(super) parts: u64,
 }
 
 impl Quota {
-    /// `limit` in every `window`, by [`Rule::FixedWindow`] unless told otherwise.
+    /// `limit` in every `window`, by [`Rule::FixedWindow`] unless told otherwise. A window is of
+    /// whole microseconds; what it has of another is left out.
     ///
     /// Its name is that of its window: `minute`, `90s`.
     ///
@@ -68,7 +82,17 @@ impl Quota {
     #[must_use]
     pub fn new(limit: u64, window: Duration) -> Self {
         let window = window.max(millis(1));
-        Self { name: name_of(window), rule: Rule::FixedWindow, limit, burst: limit, window }
+        let name = name_of(window);
+        let window = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
+        Self::counting(name, Rule::FixedWindow, limit, limit, window)
+    }
+
+    fn counting(name: Name, rule: Rule, limit: u64, burst: u64, window: u64) -> Self {
+        let nothing = Span { micros: 0, parts: 0 };
+        let mut quota = Self { name, rule, limit, burst, window, unit: nothing, most: nothing };
+        quota.unit = quota.span_of(1);
+        quota.most = quota.span_of(quota.capacity());
+        quota
     }
 
     /// `limit` a second.
@@ -110,9 +134,8 @@ impl Quota {
 
     /// Counts by [`Rule::SlidingWindow`].
     #[must_use]
-    pub fn sliding_window(mut self) -> Self {
-        self.rule = Rule::SlidingWindow;
-        self
+    pub fn sliding_window(self) -> Self {
+        Self { rule: Rule::SlidingWindow, ..self }
     }
 
     /// Counts by [`Rule::Gcra`], with the limit as its burst.
@@ -126,10 +149,8 @@ impl Quota {
     ///
     /// As a token bucket: one of `burst` tokens, refilled with `limit` a window.
     #[must_use]
-    pub fn burst(mut self, burst: u64) -> Self {
-        self.rule = Rule::Gcra;
-        self.burst = burst;
-        self
+    pub fn burst(self, burst: u64) -> Self {
+        Self::counting(self.name, Rule::Gcra, self.limit, burst, self.window)
     }
 
     /// Names it, for headers and figures, and for the store: counts stand under this name, so that
@@ -172,32 +193,43 @@ impl Quota {
     /// The window; the life of a lease where the rule is [`Rule::Concurrency`].
     #[must_use]
     pub fn window(&self) -> Duration {
-        self.window
+        Duration::from_micros(self.window)
     }
 
     /// A part of it, of at least 1 where there is any.
     pub(super) fn share(&self, of: u32) -> Self {
         let part = |whole: u64| (whole / u64::from(of.max(1))).max(whole.min(1));
-        Self { limit: part(self.limit), burst: part(self.burst), ..self.clone() }
+        let (limit, burst) = (part(self.limit), part(self.burst));
+        Self::counting(self.name.clone(), self.rule, limit, burst, self.window)
     }
 
+    #[inline]
     pub(super) fn shared_name(&self) -> &Name {
         &self.name
     }
 
+    #[inline]
     pub(super) fn window_micros(&self) -> u64 {
-        u64::try_from(self.window.as_micros()).unwrap_or(u64::MAX)
+        self.window
     }
 
-    /// The time in which the rate brings as much as there can be at once, rounded up.
+    /// In which time so many units come back.
     #[inline]
-    pub(super) fn refill_micros(&self) -> u64 {
-        let window = self.window_micros();
-        if self.rule != Rule::Gcra || self.burst == self.limit || self.limit == 0 {
-            return window;
-        }
-        let micros = u128::from(window) * u128::from(self.burst);
-        u64::try_from(micros.div_ceil(u128::from(self.limit))).unwrap_or(u64::MAX)
+    pub(super) fn time_of(&self, units: u64) -> Span {
+        if units == 1 { self.unit } else { self.span_of(units) }
+    }
+
+    fn span_of(&self, units: u64) -> Span {
+        let (parts, limit) = (u128::from(units) * u128::from(self.window), self.limit.max(1));
+        let rest = parts % u128::from(limit);
+        // Below the limit.
+        Span { micros: parts / u128::from(limit), parts: u64::try_from(rest).unwrap_or(0) }
+    }
+
+    /// In which time as much comes back as there can be at once.
+    #[inline]
+    pub(super) fn time_of_all(&self) -> Span {
+        self.most
     }
 }
 

@@ -217,6 +217,9 @@ impl RateLimiterBuilder {
             shared: Arc::new(Shared {
                 lists: self.lists,
                 is_shadow: self.is_shadow,
+                is_in_process: capabilities.in_process,
+                max_key_bytes: capabilities.max_key_bytes,
+                store: self.store.name(),
                 fallback: Fallback::new(self.failure),
                 timeout: (!capabilities.in_process).then_some(self.timeout),
                 refusals: remembers.then(|| Refusals::new(self.remembered.0, self.remembered.1)),

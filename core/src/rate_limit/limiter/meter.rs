@@ -78,11 +78,16 @@ impl Meter {
         &self.limiter
     }
 
+    #[inline]
     pub(super) fn decided(&self, decision: &Decision) {
         if decision.is_allowed() && !decision.is_shadowed() {
             self.allowed.add(1);
-            return;
+        } else {
+            self.not_allowed(decision);
         }
+    }
+
+    fn not_allowed(&self, decision: &Decision) {
         if decision.is_shadowed() { &self.shadowed } else { &self.refused }.add(1);
         if decision.is_remembered() {
             self.remembered.add(1);

@@ -77,6 +77,10 @@ pub struct RateLimiter {
 struct Shared {
     lists: Lists,
     is_shadow: bool,
+    /// What the store says of itself, which it is not asked for every key.
+    is_in_process: bool,
+    max_key_bytes: usize,
+    store: &'static str,
     fallback: Fallback,
     /// None for a store that never waits.
     timeout: Option<Duration>,
@@ -147,10 +151,11 @@ impl RateLimiter {
     /// ```
     pub async fn check_cost(&self, key: impl AsRef<str>, cost: u64) -> Result<Decision, Error> {
         let key = key.as_ref();
-        let result = match self.decide_now(key, cost, true) {
-            Some(result) => result,
-            None => self.decide_there(key, cost, true).await,
-        };
+        if let Some(result) = self.decide_now(key, cost, true) {
+            self.count(&result);
+            return result;
+        }
+        let result = self.decide_there(key, cost, true).await;
         self.count(&result);
         result
     }
@@ -173,7 +178,7 @@ impl RateLimiter {
     /// # Ok::<(), larder_core::Error>(())
     /// ```
     pub fn check_now(&self, key: impl AsRef<str>, cost: u64) -> Option<Result<Decision, Error>> {
-        if !self.store.capabilities().in_process {
+        if !self.shared.is_in_process {
             return None;
         }
         self.decide_now(key.as_ref(), cost, true).inspect(|result| self.count(result))
@@ -391,12 +396,13 @@ impl RateLimiter {
 
     /// Decides where that takes no waiting: by the lists, and by a store in this process. This
     /// allocates nothing, and leaves alone what other threads use at the same time.
+    #[inline]
     fn decide_now(&self, key: &str, cost: u64, takes: bool) -> Option<Result<Decision, Error>> {
-        if let Some(decision) = self.shared.lists.decide(key) {
+        let shared = &*self.shared;
+        if let Some(decision) = shared.lists.decide(key) {
             return Some(Ok(self.in_shadow(decision)));
         }
-        let capabilities = self.store.capabilities();
-        if !capabilities.in_process {
+        if !shared.is_in_process {
             return None;
         }
         let quotas = match self.quotas.of(key) {
@@ -404,24 +410,26 @@ impl RateLimiter {
             Err(error) => return Some(Err(error)),
         };
         let mut buffer = KeyBuffer::default();
-        let (max, store) = (capabilities.max_key_bytes, self.store.name());
+        let (max, store) = (shared.max_key_bytes, shared.store);
         let full = match self.namespace.full_key_in(&mut buffer, key, max, store) {
             Ok(full) => full,
             Err(error) => return Some(Err(error.into())),
         };
-        let check = check_of(full, &quotas, cost, takes);
-        if self.shared.is_shadow {
-            return self.store.check_now(&check).map(|decision| Ok(decision.shadowed()));
+        let decision = self.store.check_now(&check_of(full, &quotas, cost, takes));
+        if !shared.is_shadow {
+            return decision.map(Ok);
         }
-        self.store.check_now(&check).map(Ok)
+        decision.map(|decision| Ok(decision.shadowed()))
     }
 
+    #[inline]
     fn count(&self, result: &Result<Decision, Error>) {
         if let Ok(decision) = result {
             self.shared.meter.decided(decision);
         }
     }
 
+    #[inline]
     fn in_shadow(&self, decision: Decision) -> Decision {
         if self.shared.is_shadow { decision.shadowed() } else { decision }
     }
@@ -501,8 +509,7 @@ impl RateLimiter {
     }
 
     fn full_key(&self, key: &str) -> Result<String, KeyError> {
-        let store = &self.store;
-        self.namespace.full_key(key, store.capabilities().max_key_bytes, store.name())
+        self.namespace.full_key(key, self.shared.max_key_bytes, self.shared.store)
     }
 }
 

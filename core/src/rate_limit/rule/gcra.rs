@@ -1,11 +1,12 @@
 //! The generic cell rate algorithm: one point in time tells how much of the burst is used.
 //!
 //! The textbook keeps a theoretical arrival time and adds the time that a unit takes, `window /
-//! limit`, which is seldom a whole number. Here the debt is counted in parts of a microsecond of
-//! which each has `limit`: a unit is `window` parts, and a microsecond pays back `limit` of them.
+//! limit`, which is seldom a whole number. Here a microsecond has `limit` parts: a unit is `window` of
+//! them, and a microsecond pays back `limit`.
 
-use super::{Counts, Request, State, divide, divide_up};
+use super::{Counts, Request, State, divide};
 use crate::rate_limit::Quota;
+use crate::rate_limit::quota::Span;
 use crate::time::Timestamp;
 
 /// When all of the burst is there again: `full_at`, and `fraction / limit` of a microsecond.
@@ -17,50 +18,81 @@ pub struct Gcra {
     pub fraction: u64,
 }
 
-/// What is owed at a moment, in parts.
+/// What is owed at a moment: the time that pays it back.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Level(u128);
+pub(super) struct Level(Span);
 
-fn parts(units: u64, quota: &Quota) -> u128 {
-    u128::from(units) * u128::from(quota.window_micros())
+const NOTHING: Span = Span { micros: 0, parts: 0 };
+
+/// Rounded up.
+fn micros(span: Span) -> u64 {
+    u64::try_from(span.micros).unwrap_or(u64::MAX).saturating_add(u64::from(span.parts > 0))
+}
+
+#[inline]
+fn sum(a: Span, b: Span, quota: &Quota) -> Span {
+    let micros = a.micros.saturating_add(b.micros);
+    // Each has less than a microsecond in parts.
+    match a.parts.checked_sub(quota.limit().max(1) - b.parts) {
+        Some(parts) => Span { micros: micros.saturating_add(1), parts },
+        None => Span { micros, parts: a.parts + b.parts },
+    }
+}
+
+/// Nothing where `b` is more.
+#[inline]
+fn difference(a: Span, b: Span, quota: &Quota) -> Span {
+    if a <= b {
+        return NOTHING;
+    }
+    match a.parts.checked_sub(b.parts) {
+        Some(parts) => Span { micros: a.micros - b.micros, parts },
+        None => {
+            let parts = a.parts + (quota.limit() - b.parts);
+            Span { micros: a.micros - b.micros - 1, parts }
+        }
+    }
 }
 
 impl Counts for Level {
+    #[inline]
     fn settle(state: Option<&State>, now: u64, quota: &Quota) -> Self {
-        let Some(State::Gcra(gcra)) = state else { return Self(0) };
-        let Some(left) = gcra.full_at.as_micros().checked_sub(now) else { return Self(0) };
-        let fraction = gcra.fraction.min(quota.limit().saturating_sub(1));
-        let owed = u128::from(left) * u128::from(quota.limit()) + u128::from(fraction);
-        Self(owed.min(parts(quota.capacity(), quota)))
+        let Some(State::Gcra(gcra)) = state else { return Self(NOTHING) };
+        let Some(left) = gcra.full_at.as_micros().checked_sub(now) else { return Self(NOTHING) };
+        let parts = gcra.fraction.min(quota.limit().saturating_sub(1));
+        Self(Span { micros: left.into(), parts }.min(quota.time_of_all()))
     }
 
-    fn into_state(self, now: u64, quota: &Quota) -> Option<State> {
-        let (owed, limit) = (self.0, quota.limit());
-        let whole = divide(owed, limit);
-        // Below the limit, as it is the rest of a division by it.
-        let fraction = u64::try_from(owed - u128::from(whole) * u128::from(limit)).unwrap_or(0);
-        let full_at = Timestamp::from_micros(now.saturating_add(whole));
-        (owed > 0).then_some(State::Gcra(Gcra { full_at, fraction }))
+    #[inline]
+    fn into_state(self, now: u64, _quota: &Quota) -> Option<State> {
+        let Span { micros, parts } = self.0;
+        let full_at = now.saturating_add(u64::try_from(micros).unwrap_or(u64::MAX));
+        let full_at = Timestamp::from_micros(full_at);
+        (self.0 > NOTHING).then_some(State::Gcra(Gcra { full_at, fraction: parts }))
     }
 
+    #[inline]
     fn remaining(&self, _now: u64, quota: &Quota) -> u64 {
-        divide(parts(quota.capacity(), quota).saturating_sub(self.0), quota.window_micros())
+        let room = difference(quota.time_of_all(), self.0, quota);
+        let parts = room.micros * u128::from(quota.limit()) + u128::from(room.parts);
+        divide(parts, quota.window_micros())
     }
 
     fn wait(&self, _now: u64, cost: u64, quota: &Quota) -> u64 {
-        let room = parts(quota.capacity() - cost, quota);
-        divide_up(self.0.saturating_sub(room), quota.limit())
+        micros(difference(self.0, quota.time_of(quota.capacity() - cost), quota))
     }
 
-    fn reset(&self, _now: u64, quota: &Quota) -> u64 {
-        divide_up(self.0, quota.limit())
+    #[inline]
+    fn reset(&self, _now: u64, _quota: &Quota) -> u64 {
+        micros(self.0)
     }
 
+    #[inline(always)]
     fn take(self, _now: u64, request: Request, quota: &Quota) -> Self {
-        Self(self.0.saturating_add(parts(request.cost, quota)))
+        Self(sum(self.0, quota.time_of(request.cost), quota))
     }
 
     fn give_back(self, cost: u64, quota: &Quota) -> Self {
-        Self(self.0.saturating_sub(parts(cost, quota)))
+        Self(difference(self.0, quota.time_of(cost), quota))
     }
 }

@@ -208,14 +208,24 @@ pub fn check(
     (answer.into(), state)
 }
 
-#[inline]
 pub(super) fn decide(
     state: Option<&State>,
     now: Timestamp,
     request: Request,
     quota: &Quota,
 ) -> (Answer, Option<State>) {
-    #[inline]
+    decide_here(state, now, request, quota)
+}
+
+/// As [`decide`], for the one place where a call, and what goes through memory for it, counts.
+#[inline(always)]
+pub(super) fn decide_here(
+    state: Option<&State>,
+    now: Timestamp,
+    request: Request,
+    quota: &Quota,
+) -> (Answer, Option<State>) {
+    #[inline(always)]
     fn by<R: Counts>(
         state: Option<&State>,
         now: u64,
@@ -238,14 +248,19 @@ pub(super) fn decide(
 /// Whether it makes no difference to `state` when in the time from `from` until `until` something is
 /// taken that it allows at `from`: nothing of it ends in between, so that what it allows then it
 /// allows all that time, and is the same after it.
+#[inline]
 pub(super) fn is_steady(state: &State, from: Timestamp, until: Timestamp, quota: &Quota) -> bool {
-    let window = quota.window();
+    let (from, until, window) = (from.as_micros(), until.as_micros(), quota.window_micros());
     match (quota.rule(), state) {
-        (Rule::FixedWindow, State::FixedWindow(it)) => until < it.ends && it.ends <= from + window,
-        (Rule::SlidingWindow, State::SlidingWindow(it)) => {
-            it.started <= from && until < it.started + window
+        (Rule::FixedWindow, State::FixedWindow(it)) => {
+            let ends = it.ends.as_micros();
+            until < ends && ends <= from.saturating_add(window)
         }
-        (Rule::Gcra, State::Gcra(it)) => until < it.full_at,
+        (Rule::SlidingWindow, State::SlidingWindow(it)) => {
+            let started = it.started.as_micros();
+            started <= from && until < started.saturating_add(window)
+        }
+        (Rule::Gcra, State::Gcra(it)) => until < it.full_at.as_micros(),
         // A lease ends a life after it was taken; what another rule left counts for nothing.
         _ => false,
     }
@@ -291,8 +306,4 @@ fn divide(a: u128, b: u64) -> u64 {
         Ok(a) => a / b.max(1),
         Err(_) => u64::try_from(a / u128::from(b.max(1))).unwrap_or(u64::MAX),
     }
-}
-
-fn divide_up(a: u128, b: u64) -> u64 {
-    divide(a + u128::from(b.max(1) - 1), b)
 }
