@@ -13,6 +13,8 @@
 //!   them in this process, `redis::RedisSessions` (feature `redis`) in Redis, `kv::DurableSessions`
 //!   and `kv::KvSessions` (feature `kv`) on Workers. `http::SessionLayer` (feature `http`) is a tower
 //!   layer that gives each request its session.
+//! - [`WriteBehind`]: writes that a journal acknowledges and a sink saves later; [`MemoryJournal`] is one
+//!   for tests.
 //! - [`Store`], [`RateLimitStore`], [`SessionStore`], [`Runtime`]: what a backend, or another platform, has to implement.
 //!
 //! | feature | brings |
@@ -67,3 +69,7 @@ struct RateLimitGuide;
 #[cfg(all(doctest, feature = "axum"))]
 #[doc = include_str!("../docs/sessions.md")]
 struct SessionGuide;
+
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../docs/write-behind.md")]
+struct WriteBehindGuide;

@@ -192,6 +192,8 @@ pub enum StoreErrorKind {
     Closed,
     /// A key or value beyond the store's limits; it was not sent.
     TooLarge,
+    /// There is no room for more, and nothing goes to make some: a journal whose source is down.
+    Full,
     /// The key holds something that is no value of a cache, such as a Redis list.
     WrongType,
     /// The store refused the credentials, or the user may not run the command.
@@ -215,6 +217,7 @@ impl StoreErrorKind {
             Self::Exhausted => "exhausted",
             Self::Closed => "closed",
             Self::TooLarge => "too_large",
+            Self::Full => "full",
             Self::WrongType => "wrong_type",
             Self::Denied => "denied",
             Self::Config => "config",
@@ -242,6 +245,21 @@ impl StoreError {
         self
     }
 
+    /// A journal has as many writes as it takes.
+    ///
+    /// ```
+    /// use larder_core::{StoreError, StoreErrorKind};
+    ///
+    /// assert_eq!(StoreError::full("memory", "append", 100).kind(), StoreErrorKind::Full);
+    /// ```
+    pub fn full(store: &'static str, operation: &'static str, max_writes: usize) -> Self {
+        let detail = format!(
+            "the journal holds {max_writes} writes and dead letters, and takes no more; is the sink \
+             down, are there dead letters to discard, is any flusher at work?"
+        );
+        Self::new(StoreErrorKind::Full, store, operation, detail)
+    }
+
     /// What kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
@@ -259,7 +277,10 @@ impl StoreError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.kind,
-            StoreErrorKind::Unavailable | StoreErrorKind::Timeout | StoreErrorKind::CircuitOpen
+            StoreErrorKind::Unavailable
+                | StoreErrorKind::Timeout
+                | StoreErrorKind::CircuitOpen
+                | StoreErrorKind::Full
         )
     }
 }

@@ -11,6 +11,7 @@
 //! - [`Layout`] and [`Codec`](codec::Codec), how an entry looks inside the store.
 //! - [`RateLimiter`]: how much of something a key may have; see [`rate_limit`].
 //! - [`Sessions`]: what a user's visits hold, and who is signed in; see [`session`].
+//! - [`WriteBehind`]: writes that are acknowledged by a journal and saved later; see [`write_behind`].
 //! - [`Error`] and [`StoreError`], what can go wrong.
 //!
 //! ```
@@ -49,6 +50,7 @@ mod store;
 mod sync;
 mod time;
 mod wire;
+pub mod write_behind;
 
 pub use cache::{
     Cache, CacheBuilder, Cacheable, Claim, Entry, Followed, Follower, Leader, Lookup, RawValue,
@@ -71,3 +73,6 @@ pub use session::{
 };
 pub use store::{Capabilities, Consistency, Cursor, PutEntry, ScanPage, Store};
 pub use time::{Timestamp, days, hours, millis, minutes, seconds};
+pub use write_behind::{
+    DurableJournal, Journal, MemoryJournal, Sink, SinkError, WriteBehind, WriteBehindBuilder,
+};

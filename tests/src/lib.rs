@@ -6,6 +6,7 @@
 //!   beside the pure function.
 //! - [`simulation`]: callers over a database whose rows change, and what they may see of the past.
 //! - [`stores`]: a store around a store, that waits, fails or counts as a test wants it to.
+//! - [`write_behind`]: processes that share a journal, crash and come back, and what reaches the sink.
 //!
 //! With the feature `native`:
 //!
@@ -46,6 +47,7 @@ pub mod test_worker;
 pub mod trials;
 #[cfg(feature = "native")]
 pub mod wrangler;
+pub mod write_behind;
 
 #[cfg(feature = "native")]
 pub use eventually::eventually;

@@ -4,6 +4,7 @@
 use crate::memory::{MemoryStore, MemoryStoreBuilder};
 use crate::rate_limit::{MemoryRateLimits, MemoryRateLimitsBuilder};
 use crate::session::{MemorySessions, MemorySessionsBuilder};
+use crate::write_behind::{MemoryJournal, MemoryJournalBuilder};
 
 #[cfg(feature = "memory")]
 impl MemoryStore {
@@ -100,6 +101,38 @@ impl MemorySessionsBuilder {
     /// The store, on the platform's [`SystemRuntime`](super::SystemRuntime).
     #[must_use]
     pub fn build(self) -> MemorySessions {
+        self.on(super::SystemRuntime::default())
+    }
+}
+
+impl MemoryJournal {
+    /// A journal of up to 100,000 writes on the platform's [`SystemRuntime`](super::SystemRuntime).
+    ///
+    /// Exists where there is one, as [`MemoryStore::new`](crate::MemoryStore::new) does;
+    /// [`MemoryJournalBuilder::on`] takes any other.
+    ///
+    /// ```
+    /// use larder_core::MemoryJournal;
+    ///
+    /// let journal = MemoryJournal::new();
+    /// assert!(journal.is_empty());
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+}
+
+impl Default for MemoryJournal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryJournalBuilder {
+    /// The journal, on the platform's [`SystemRuntime`](super::SystemRuntime).
+    #[must_use]
+    pub fn build(self) -> MemoryJournal {
         self.on(super::SystemRuntime::default())
     }
 }

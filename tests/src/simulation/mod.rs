@@ -60,7 +60,7 @@ pub async fn run(
     store: Arc<dyn Store>,
     runtime: Arc<dyn Runtime>,
 ) -> Result<Outcome, larder_core::Error> {
-    let flaky = Arc::new(Flaky::of(plan));
+    let flaky = Arc::new(Flaky::new(plan.store_faults, plan.seed));
     let store = Tapped::new(store, flaky.clone());
     let delays = Delays::up_to(plan.latency, Arc::clone(&runtime), plan.seed);
     let store = Tapped::new(Arc::new(store), Arc::new(delays));

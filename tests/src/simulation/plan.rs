@@ -78,14 +78,14 @@ pub struct Flaky {
 }
 
 impl Flaky {
-    pub(super) fn of(plan: &Plan) -> Self {
-        Self {
-            on: AtomicBool::new(plan.store_faults),
-            random: Mutex::new(fastrand::Rng::with_seed(plan.seed ^ 0xf1a)),
-        }
+    /// Fails where it is `on`, as `seed` decides.
+    #[must_use]
+    pub fn new(on: bool, seed: u64) -> Self {
+        Self { on: AtomicBool::new(on), random: Mutex::new(fastrand::Rng::with_seed(seed ^ 0xf1a)) }
     }
 
-    pub(super) fn stop(&self) {
+    /// Fails no more.
+    pub fn stop(&self) {
         self.on.store(false, Ordering::SeqCst);
     }
 
