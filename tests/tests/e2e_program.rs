@@ -263,7 +263,7 @@ async fn servers_with_one_secret_and_one_redis_share_their_sessions() -> Result<
     let folder = TempDir::new()?;
     let database = folder.path().join("shop.db");
     let (old, new) =
-        ("an old secret, known for a long time", "a new secret, which nobody has heard of");
+        ("an-old-secret-known-for-a-long-time", "a-new-secret-which-nobody-has-heard-of");
     let start = |secrets: &str| {
         let mut command = command(&database)?;
         command.args(["--redis", &redis.url()]).env("LARDER_SESSION_SECRET", secrets);

@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 pub(crate) fn built() -> Result<Wrangler> {
     let wrangler = Wrangler::new("demo-worker")?;
     wrangler.build()?;
-    Ok(wrangler.variable("SESSION_SECRET", "a secret that everybody may know, for tests"))
+    Ok(wrangler.variable("SESSION_SECRET", "a-secret-for-tests-that-everybody-may-know"))
 }
 
 /// It limits nobody.
