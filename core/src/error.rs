@@ -89,6 +89,15 @@ pub enum Error {
         message: String,
     },
 
+    /// A write-through could not save the value to its source. Nothing stands under the key.
+    #[error("the value for {key:?} could not be saved: {source}")]
+    Save {
+        /// The complete key.
+        key: Arc<str>,
+        /// The source's own error.
+        source: SharedError,
+    },
+
     /// A value that cannot be written into a session, or not be read from it as the type that was
     /// asked for.
     #[error("the session's value {key:?} is not what was expected: {source}")]

@@ -203,6 +203,13 @@ impl Flights {
         found
     }
 
+    /// The flights of a key but this one.
+    pub(crate) fn of_others(&self, key: &str, own: &Arc<Flight>) -> Vec<Arc<Flight>> {
+        let mut found = self.of(&[key]);
+        found.retain(|flight| !Arc::ptr_eq(flight, own));
+        found
+    }
+
     /// The flights of every key that `matches`.
     pub(crate) fn matching(&self, matches: impl Fn(&str) -> bool) -> Vec<Arc<Flight>> {
         self.all(|key, _| matches(key))
@@ -226,12 +233,22 @@ impl Flights {
 
 /// Makes loads that are under way worthless to the store, and waits for the writes among them.
 /// What is removed from the store after this stays removed.
-pub(crate) async fn supersede(mut flights: Vec<Arc<Flight>>, runtime: &dyn Runtime) {
+pub(crate) async fn supersede(flights: Vec<Arc<Flight>>, runtime: &dyn Runtime) {
+    written(overtake(flights), runtime).await;
+}
+
+/// Makes loads that are under way worthless to the store; those of which the write has begun.
+pub(crate) fn overtake(mut flights: Vec<Arc<Flight>>) -> Vec<Arc<Flight>> {
     flights.retain(|flight| {
         let mut state = lock(&flight.state);
         state.superseded = true;
         state.writing && !state.ended
     });
+    flights
+}
+
+/// Waits for the end of writes that have begun.
+pub(crate) async fn written(flights: Vec<Arc<Flight>>, runtime: &dyn Runtime) {
     for flight in flights {
         let is_over = |state: &State| state.ended || runtime.now() >= flight.forgotten;
         flight.wait_until(runtime, |state| is_over(state).then_some(())).await;
@@ -307,6 +324,10 @@ pub(crate) struct Lead {
 impl Lead {
     pub(crate) fn key(&self) -> &Arc<str> {
         &self.key
+    }
+
+    pub(crate) fn flight(&self) -> &Arc<Flight> {
+        &self.flight
     }
 
     pub(crate) fn tags(&self) -> &Tags {

@@ -40,6 +40,7 @@ mod glob;
 mod key;
 mod layout;
 mod lease;
+mod local;
 #[cfg(feature = "memory")]
 mod memory;
 mod meter;

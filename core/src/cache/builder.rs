@@ -9,6 +9,7 @@ use crate::flight::Flights;
 use crate::key::Namespace;
 use crate::layout::Layout;
 use crate::lease::Leases;
+use crate::local::Local;
 use crate::meter::Meter;
 use crate::runtime::Runtime;
 use crate::store::Store;
@@ -37,8 +38,12 @@ pub struct CacheBuilder {
     layout: Layout,
     leases: Option<Arc<dyn Leases>>,
     instant_clear: bool,
+    local_capacity: Option<u64>,
+    local_ttl: Duration,
     policy: Policy,
 }
+
+const LOCAL_TTL: Duration = Duration::from_secs(5);
 
 impl CacheBuilder {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
@@ -50,6 +55,8 @@ impl CacheBuilder {
             layout: Layout::default(),
             leases: None,
             instant_clear: false,
+            local_capacity: None,
+            local_ttl: LOCAL_TTL,
             policy: Policy::default(),
         }
     }
@@ -148,6 +155,47 @@ impl CacheBuilder {
         self
     }
 
+    /// Keeps values in front of the store, as they are: a hit is answered here, without the store and
+    /// without decoding. None by default.
+    ///
+    /// There is room for `capacity` values of up to 4 KiB in their stored form; a larger one takes the
+    /// room of several. What is used least has to go first.
+    ///
+    /// A value stays for the [`local_ttl`](Self::local_ttl) at most, and never longer than its entry
+    /// lives. What is written and invalidated through this cache and its clones is heeded at once.
+    /// What others do to the store is seen when that time is over.
+    ///
+    /// On Workers the values live in the isolate.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use larder_core::{Cache, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).local(10_000).build()?;
+    /// cache.put("primes", &[2, 3, 5]).await?;
+    /// let (first, second) = (cache.get::<Vec<u32>>("primes").await?, cache.get("primes").await?);
+    /// assert!(Arc::ptr_eq(&first.unwrap(), &second.unwrap()));
+    /// # Ok(()) }
+    /// ```
+    pub fn local(mut self, capacity: u64) -> Self {
+        self.local_capacity = Some(capacity);
+        self
+    }
+
+    /// How long a value stays in front of the store at most: how old a value may be that another
+    /// process has replaced or invalidated since. 5 seconds by default.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, MemoryStore, millis};
+    /// let cache =
+    ///     Cache::builder(MemoryStore::new()).local(10_000).local_ttl(millis(500)).build()?;
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    pub fn local_ttl(mut self, ttl: Duration) -> Self {
+        self.local_ttl = ttl;
+        self
+    }
+
     /// The clock, timers and tasks to use. Those of the store by default.
     pub fn runtime(mut self, runtime: impl Runtime) -> Self {
         self.runtime = Arc::new(runtime);
@@ -171,11 +219,18 @@ impl CacheBuilder {
                     .into(),
             });
         }
+        if self.local_ttl.is_zero() {
+            return Err(Error::Config {
+                setting: "local_ttl",
+                problem: "it is zero; give it at least a millisecond, or do without `local`".into(),
+            });
+        }
         let name = self.name.or_else(|| self.namespace.clone());
         let mut cache = Cache {
             shared: Arc::new(Shared {
                 layout: self.layout,
                 flights: Arc::new(Flights::new()),
+                local: self.local_capacity.map(|capacity| Local::new(capacity, self.local_ttl)),
                 meter: Meter::new(name.unwrap_or_else(|| "default".into())),
             }),
             store: self.store,

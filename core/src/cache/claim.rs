@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::form::Raw;
 use super::leased::Leased;
 use super::load::{Absence, Loaded};
+use super::local::Moment;
 use super::policy::Policy;
 use super::{Cache, Entry, RawValue, Tags};
 use crate::epoch::Stamp;
@@ -54,6 +55,9 @@ impl<K: AsRef<str>> Entry<'_, K> {
     pub async fn claim_raw<V: RawValue>(self) -> Result<Claim<V>, Error> {
         self.policy.check()?;
         let cache = self.cache;
+        if let Some(Some(value)) = cache.hit_local::<Raw<V>>(self.key.as_ref())? {
+            return Ok(Claim::Hit(value));
+        }
         let tags = cache.tags(&self.tags)?;
         let key = cache.full_key(self.key.as_ref())?;
         let mark = cache.shared.flights.mark(&key);
@@ -88,9 +92,10 @@ impl<K: AsRef<str>> Entry<'_, K> {
         let tags = self.cache.tags(&self.tags)?;
         let lead = self.cache.lead::<V>(self.key.as_ref(), &self.policy, tags)?;
         let stamps = self.cache.stamps_of_load(&lead, &self.policy, false).await;
+        let moment = self.cache.moment();
         self.cache.begin_load(&lead);
         let (cache, policy) = (self.cache.clone(), self.policy);
-        Ok(Leader { cache, policy, lead, lease: None, stamps, value: PhantomData })
+        Ok(Leader { cache, policy, lead, lease: None, stamps, moment, value: PhantomData })
     }
 }
 
@@ -123,9 +128,10 @@ impl Cache {
                     Leased::Granted(lease) => lease,
                 };
                 let stamps = self.stamps_of_load(&lead, &policy, false).await;
+                let moment = self.moment();
                 self.begin_load(&lead);
-                let cache = self.clone();
-                Claim::Lead(Leader { cache, policy, lead, lease, stamps, value: PhantomData })
+                let (cache, value) = (self.clone(), PhantomData);
+                Claim::Lead(Leader { cache, policy, lead, lease, stamps, moment, value })
             }
             Claimed::Follow(follow) => {
                 self.meter().coalesced();
@@ -144,6 +150,7 @@ pub struct Leader<V> {
     lease: Option<Held>,
     /// `None` where what the load finds cannot be kept.
     stamps: Option<Vec<Stamp>>,
+    moment: Option<Moment>,
     value: PhantomData<fn(V)>,
 }
 
@@ -158,7 +165,7 @@ impl<V: RawValue> Leader<V> {
     /// live for `ttl` from the moment of the claim; unless the key was written or invalidated
     /// since.
     pub fn complete(self, value: Arc<V>, ttl: Duration) {
-        let Self { cache, policy, lead, lease, stamps, .. } = self;
+        let Self { cache, policy, lead, lease, stamps, moment, .. } = self;
         let took = cache.runtime.now().since(lead.load_started());
         cache.meter().load_ended(took, None);
         lead.publish(Ok(Some(Arc::clone(&value))));
@@ -167,7 +174,7 @@ impl<V: RawValue> Leader<V> {
         // Encoding copies the value: that, too, is not for the caller to wait for.
         let runtime = Arc::clone(&cache.runtime);
         runtime.spawn(Box::pin(async move {
-            let found = Loaded { lead, lease, stamps, value: Some(&*value) };
+            let found = Loaded { lead, lease, stamps, moment, value: Some(value) };
             if let Some(write) = cache.write_back::<Raw<V>>(found, ttl) {
                 write.await;
             }
@@ -197,8 +204,8 @@ impl<V: RawValue> Leader<V> {
         let (cache, policy) = (self.cache.clone(), self.policy);
         let lead = cache.lead::<V>(key.as_ref(), &policy, self.lead.tags().clone())?;
         cache.begin_load(&lead);
-        let stamps = self.stamps.clone();
-        Ok(Self { cache, policy, lead, lease: None, stamps, value: PhantomData })
+        let (stamps, moment) = (self.stamps.clone(), self.moment);
+        Ok(Self { cache, policy, lead, lease: None, stamps, moment, value: PhantomData })
     }
 
     /// Tells the followers that there will be no value to share: each is on its own, at once.

@@ -112,6 +112,9 @@ impl<'a, K: AsRef<str>> Entry<'a, K> {
     /// # Ok(()) }
     /// ```
     pub async fn get<T: Cacheable>(self) -> Result<Option<Arc<T>>, Error> {
+        if let Some(found) = self.cache.hit_local::<Coded<T>>(self.key.as_ref())? {
+            return Ok(found);
+        }
         let tags = self.cache.tags(&self.tags)?;
         let key = self.cache.full_key(self.key.as_ref())?;
         Ok(self.cache.read::<Coded<T>>(&key, &tags).await.flatten())

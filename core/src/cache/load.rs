@@ -14,6 +14,7 @@ use futures::future::{Either, ready, select};
 
 use super::form::{Coded, Form};
 use super::leased::Leased;
+use super::local::Moment;
 use super::policy::Policy;
 use super::{Cache, Tags};
 use crate::epoch::Stamp;
@@ -116,6 +117,27 @@ impl Cache {
         Fut: Future<Output = Result<Option<T>, BoxError>>,
     {
         policy.check()?;
+        let local = self.local::<Coded<T>>(key)?;
+        if let Some(found) = local.filter(|found| absence.answers(found)) {
+            self.meter().hit(1);
+            return Ok(found);
+        }
+        // Boxed, so that a hit does not carry the room that a miss needs.
+        Box::pin(self.read_through_store(key, policy, tags, absence, loader)).await
+    }
+
+    async fn read_through_store<T, Fut>(
+        &self,
+        key: &str,
+        policy: &Policy,
+        tags: &Tags,
+        absence: Absence,
+        loader: impl FnOnce() -> Fut,
+    ) -> Result<Option<Arc<T>>, Error>
+    where
+        T: super::Cacheable,
+        Fut: Future<Output = Result<Option<T>, BoxError>>,
+    {
         let key = self.full_key(key)?;
         let step = self.read_or_claim::<Coded<T>>(&key, policy, tags, absence).await;
         let (lead, store_failed) = match step {
@@ -128,12 +150,13 @@ impl Cache {
             Leased::Granted(lease) => lease,
         };
         let stamps = self.stamps_of_load(&lead, policy, store_failed).await;
+        let moment = self.moment();
         self.begin_load(&lead);
         let loaded = self.guarded(lead.key(), policy, async { loader().await }).await;
         let outcome = loaded.map(|value| value.map(Arc::new));
         lead.publish(outcome.clone());
         if let (Ok(value), Some(stamps)) = (&outcome, stamps) {
-            let found = Loaded { lead, lease, stamps, value: value.as_deref() };
+            let found = Loaded { lead, lease, stamps, moment, value: value.clone() };
             self.keep::<Coded<T>>(found, policy, store_failed).await;
         }
         outcome
@@ -274,7 +297,7 @@ impl Cache {
     /// caller goes away; and where the store failed just before, nobody waits for it to fail again.
     pub(super) async fn keep<F: Form>(
         &self,
-        found: Loaded<'_, F::Value>,
+        found: Loaded<F::Value>,
         policy: &Policy,
         store_failed: bool,
     ) {
@@ -289,15 +312,17 @@ impl Cache {
 
     pub(super) fn write_back<F: Form>(
         &self,
-        found: Loaded<'_, F::Value>,
+        found: Loaded<F::Value>,
         ttl: Duration,
     ) -> Option<impl Future<Output = ()> + Send + use<F>> {
-        let Loaded { lead, lease, stamps, value } = found;
+        let Loaded { lead, lease, stamps, moment, value } = found;
         let life = Life::starting(lead.load_started(), ttl);
-        let (bytes, ttl) = self.keepable::<F>(lead.key(), value, life, &stamps)?;
+        let (bytes, ttl) = self.keepable::<F>(lead.key(), value.as_deref(), life, &stamps)?;
         let cache = self.clone();
         Some(async move {
             if lead.begin_write() {
+                let tags = stamps.iter().map(|stamp| &*stamp.key);
+                cache.keep_local::<F>(lead.key(), moment, &value, life, bytes.len(), tags);
                 let put = cache.store().put(lead.key(), bytes, ttl);
                 // Counted and logged there; the answer does not depend on it.
                 let _ = cache.metered(Operation::Write, put).await;
@@ -333,12 +358,14 @@ impl Cache {
 }
 
 /// What a load found, to be kept.
-pub(super) struct Loaded<'a, T> {
+pub(super) struct Loaded<T> {
     pub(super) lead: Lead,
     pub(super) lease: Option<Held>,
     /// As they were before it began.
     pub(super) stamps: Vec<Stamp>,
-    pub(super) value: Presence<&'a T>,
+    /// Before it began.
+    pub(super) moment: Option<Moment>,
+    pub(super) value: Presence<Arc<T>>,
 }
 
 /// What a caller makes of a known absence.

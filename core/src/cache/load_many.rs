@@ -159,6 +159,7 @@ impl Cache {
     {
         self.meter().load();
         let stamps = self.stamps(&self.scopes, self.policy.ttl).await.ok();
+        let moment = self.moment();
         let now = self.runtime.now();
         leads.iter().for_each(|(_, lead)| lead.begin_load(now));
         let items = leads.iter().map(|(item, _)| item.clone()).collect();
@@ -184,7 +185,8 @@ impl Cache {
             let kept = stamps.as_ref().and_then(|stamps| {
                 self.keepable::<Coded<T>>(lead.key(), value.as_deref(), life, stamps)
             });
-            writes.extend(kept.map(|(bytes, ttl)| (lead, bytes, ttl)));
+            let kept = kept.map(|(bytes, ttl)| (lead, bytes, ttl, value.clone(), life));
+            writes.extend(kept);
             found.extend(value.map(|value| (item, value)));
         }
         let cache = self.clone();
@@ -196,9 +198,13 @@ impl Cache {
                 }
                 may_write
             });
+            for (lead, bytes, _, value, life) in &writes {
+                let tags = cache.scopes.keys();
+                cache.keep_local::<Coded<T>>(lead.key(), moment, value, *life, bytes.len(), tags);
+            }
             let entries: Vec<PutEntry<'_>> = writes
                 .iter()
-                .map(|(lead, bytes, ttl)| PutEntry {
+                .map(|(lead, bytes, ttl, ..)| PutEntry {
                     key: lead.key(),
                     value: bytes.clone(),
                     ttl: *ttl,

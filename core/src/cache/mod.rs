@@ -7,10 +7,12 @@ mod form;
 mod leased;
 mod load;
 mod load_many;
+mod local;
 mod policy;
 mod read;
 mod tags;
 mod write;
+mod write_through;
 
 use std::fmt;
 use std::future::Future;
@@ -22,6 +24,7 @@ use crate::flight::Flights;
 use crate::key::{self, KeyError, Namespace};
 use crate::layout::Layout;
 use crate::lease::Leases;
+use crate::local::Local;
 use crate::meter::{CacheStats, Meter, Operation};
 use crate::runtime::Runtime;
 use crate::store::Store;
@@ -94,6 +97,7 @@ pub struct Cache {
 struct Shared {
     layout: Layout,
     flights: Arc<Flights>,
+    local: Option<Local>,
     meter: Meter,
 }
 

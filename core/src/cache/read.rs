@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 
 use super::form::{Coded, Form, Raw};
+use super::local::Moment;
 use super::{Cache, Cacheable, RawValue, Tags};
 use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::layout::{Presence, Stored};
@@ -75,6 +76,9 @@ impl Cache {
     /// # Ok(()) }
     /// ```
     pub async fn get<T: Cacheable>(&self, key: impl AsRef<str>) -> Result<Option<Arc<T>>, Error> {
+        if let Some(found) = self.hit_local::<Coded<T>>(key.as_ref())? {
+            return Ok(found);
+        }
         let key = self.full_key(key.as_ref())?;
         Ok(self.read::<Coded<T>>(&key, &self.scopes).await.flatten())
     }
@@ -95,6 +99,9 @@ impl Cache {
     /// # Ok(()) }
     /// ```
     pub async fn lookup<T: Cacheable>(&self, key: impl AsRef<str>) -> Result<Lookup<T>, Error> {
+        if let Some(found) = self.hit_local::<Coded<T>>(key.as_ref())? {
+            return Ok(Lookup::of(Some(found)));
+        }
         let key = self.full_key(key.as_ref())?;
         Ok(Lookup::of(self.read::<Coded<T>>(&key, &self.scopes).await))
     }
@@ -118,6 +125,9 @@ impl Cache {
         &self,
         key: impl AsRef<str>,
     ) -> Result<Option<Arc<V>>, Error> {
+        if let Some(found) = self.hit_local::<Raw<V>>(key.as_ref())? {
+            return Ok(found);
+        }
         let key = self.full_key(key.as_ref())?;
         Ok(self.read::<Raw<V>>(&key, &self.scopes).await.flatten())
     }
@@ -225,6 +235,19 @@ impl Cache {
         Ok(self.metered(Operation::Read, self.store().time_to_live(&key)).await?)
     }
 
+    /// What stands in front of the store, counted as a hit.
+    #[inline]
+    pub(super) fn hit_local<F: Form>(
+        &self,
+        key: &str,
+    ) -> Result<Option<Presence<Arc<F::Value>>>, Error> {
+        let found = self.local::<F>(key)?;
+        if found.is_some() {
+            self.meter().hit(1);
+        }
+        Ok(found)
+    }
+
     pub(super) fn full_keys(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
@@ -269,13 +292,14 @@ impl Cache {
         key: &str,
         tags: &Tags,
     ) -> Result<Option<Presence<Arc<F::Value>>>, StoreFailed> {
+        let moment = self.moment();
         if let Some(stored) = self.store().get_now(key) {
             let stored = stored.filter(|stored| self.stands_now(stored));
-            return Ok(self.interpret::<F>(key, Ok(stored)));
+            return Ok(self.interpret::<F>(key, Ok(stored), moment));
         }
         match self.stored(key, tags).await {
             Err(error) if error.is_retryable() => Err(StoreFailed),
-            stored => Ok(self.interpret::<F>(key, stored)),
+            stored => Ok(self.interpret::<F>(key, stored, moment)),
         }
     }
 
@@ -316,7 +340,13 @@ impl Cache {
         &self,
         keys: &[String],
     ) -> Vec<Option<Presence<Arc<F::Value>>>> {
-        let found = self.read_many_uncounted::<F>(keys).await;
+        let mut found: Vec<_> = keys.iter().map(|key| self.local_full::<F>(key)).collect();
+        let missing = keys.iter().zip(&found).filter(|(_, found)| found.is_none());
+        let missing: Vec<String> = missing.map(|(key, _)| key.clone()).collect();
+        let mut stored = self.read_many_uncounted::<F>(&missing).await.into_iter();
+        for place in found.iter_mut().filter(|found| found.is_none()) {
+            *place = stored.next().flatten();
+        }
         let hits = found.iter().filter(|found| found.is_some()).count() as u64;
         self.meter().hit(hits);
         self.meter().miss(found.len() as u64 - hits);
@@ -332,11 +362,12 @@ impl Cache {
             return Vec::new();
         }
         let borrowed: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let moment = self.moment();
         match self.stored_many(&borrowed, &self.scopes).await {
             Ok(stored) => keys
                 .iter()
                 .zip(stored)
-                .map(|(key, stored)| self.interpret::<F>(key, Ok(stored)))
+                .map(|(key, stored)| self.interpret::<F>(key, Ok(stored), moment))
                 .collect(),
             Err(_) => keys.iter().map(|_| None).collect(),
         }
@@ -364,13 +395,19 @@ impl Cache {
         &self,
         key: &str,
         stored: Result<Option<Bytes>, StoreError>,
+        moment: Option<Moment>,
     ) -> Option<Presence<Arc<F::Value>>> {
         let why = match stored {
             Ok(None) => return None,
             Ok(Some(stored)) => {
                 let has_passed = |deadline| self.runtime.has_passed(deadline);
                 match F::decode(self.layout(), &stored, has_passed) {
-                    Stored::Fresh(value, _) => return Some(value.map(Arc::new)),
+                    Stored::Fresh(value, life) => {
+                        let value = value.map(Arc::new);
+                        let tags = self.layout().stamps(&stored).map(|(tag, _)| tag);
+                        self.keep_local::<F>(key, moment, &value, life, stored.len(), tags);
+                        return Some(value);
+                    }
                     Stored::Expired => return None,
                     Stored::Unreadable(why) => why,
                 }

@@ -143,6 +143,7 @@ impl Cache {
         let borrowed: Vec<&str> = keys.iter().map(|key| &**key).collect();
         let result =
             self.metered(Operation::Remove, self.store().remove_many(&borrowed)).await.map(drop);
+        self.invalidate_local(keys);
         discredit(flights.tagged(keys));
         Ok(result?)
     }

@@ -238,6 +238,7 @@ impl Cache {
         supersede(self.shared.flights.matching(matches), &*self.runtime).await;
         let cursor = cursor.unwrap_or_else(Cursor::beginning);
         let removal = self.remove_matches(&pattern, cursor, exhaustion).await;
+        self.invalidate_local_matching(&pattern);
         discredit(self.shared.flights.matching(matches));
         removal
     }
@@ -334,6 +335,7 @@ impl Cache {
         let flights = &self.shared.flights;
         supersede(flights.of(keys), &*self.runtime).await;
         let result = self.metered(operation, call).await;
+        self.invalidate_local(keys);
         discredit(flights.of(keys));
         Ok(result?)
     }

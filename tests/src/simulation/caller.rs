@@ -41,10 +41,11 @@ enum Call {
     GetRaw,
     ClaimRaw,
     Change,
+    WriteThrough,
     ChangeAll,
 }
 
-const CALLS: [Call; 15] = [
+const CALLS: [Call; 16] = [
     Call::Get,
     Call::Lookup,
     Call::GetMany,
@@ -59,6 +60,7 @@ const CALLS: [Call; 15] = [
     Call::ClaimRaw,
     Call::Change,
     Call::Change,
+    Call::WriteThrough,
     Call::ChangeAll,
 ];
 
@@ -132,6 +134,7 @@ impl Caller {
             Call::GetRaw => self.get_raw(key).await,
             Call::ClaimRaw => self.claim_raw(key).await,
             Call::Change => self.change(key).await,
+            Call::WriteThrough => self.write_through(key).await,
             Call::ChangeAll => self.change_all().await,
         }
     }
@@ -342,6 +345,44 @@ impl Caller {
         }
     }
 
+    /// Changes a row through the cache.
+    async fn write_through(&mut self, key: usize) {
+        let _writer = match self.plan.puts {
+            true => Some(self.database.writer(key).await),
+            false => None,
+        };
+        let mut saver = self.clone();
+        self.random = self.random.fork();
+        // That the row is removed from the cache without a change of it is one, too.
+        let _attempt = self.database.begin_invalidation([key]);
+        let mut invalidation = None;
+        let open = &mut invalidation;
+        let save = || async move {
+            saver.pause(10).await;
+            let version = saver.database.write(key, true);
+            *open = Some(saver.database.begin_invalidation([key]));
+            saver.note(|| format!("has saved {key} as {version}"));
+            saver.pause(10).await;
+            match saver.fault() {
+                Fault::None => Ok((key, version)),
+                _ => Err(io::Error::other(ON_PURPOSE)),
+            }
+        };
+        let saved = self.cache.entry(name(key)).tag(TAG).write_through(save).await;
+        let told = match saved {
+            Ok(_) | Err(Error::Save { .. }) => self.cache.remove(raw_name(key)).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match (told, invalidation) {
+            (Ok(()), Some(invalidation)) => {
+                self.note(|| format!("has written {key} through"));
+                invalidation.done();
+            }
+            (Ok(()), None) => {}
+            (Err(error), _) => self.unexpected(&error),
+        }
+    }
+
     /// Tells the cache to forget everything, whatever it holds.
     async fn change_all(&mut self) {
         if !self.plan.puts {
@@ -382,9 +423,10 @@ impl Caller {
         self.note(|| format!("gets the error {error}"));
         let provoked = match error {
             Error::Store(_) => self.plan.store_faults,
-            Error::Load { .. } | Error::LoadTimeout { .. } | Error::LoadPanicked { .. } => {
-                self.plan.loader_faults
-            }
+            Error::Save { .. }
+            | Error::Load { .. }
+            | Error::LoadTimeout { .. }
+            | Error::LoadPanicked { .. } => self.plan.loader_faults,
             _ => false,
         };
         if !provoked {

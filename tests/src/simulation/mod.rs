@@ -72,6 +72,9 @@ pub async fn run(
     if plan.leases {
         builder = builder.leases(LocalLeases::on(Arc::clone(&runtime)));
     }
+    if plan.local {
+        builder = builder.local(64).local_ttl(plan.ttl / 2);
+    }
     if plan.instant_clear {
         builder = builder.instant_clear();
     }

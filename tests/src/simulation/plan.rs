@@ -41,6 +41,8 @@ pub struct Plan {
     pub together: bool,
     /// Whether the cache is cleared at once, by an epoch.
     pub instant_clear: bool,
+    /// Whether there is a tier in front of the store.
+    pub local: bool,
     /// Whether every event is noted.
     pub traced: bool,
 }
@@ -66,6 +68,7 @@ impl Plan {
             leases: random.u8(..4) == 0,
             together: random.bool(),
             instant_clear: random.bool(),
+            local: random.bool(),
             traced: false,
         }
     }

@@ -8,9 +8,11 @@ mod invalidation;
 mod keys;
 mod layout;
 mod lives;
+mod local;
 mod many;
 mod tags;
 mod unreadable;
+mod write_through;
 
 use std::io;
 use std::sync::Arc;
@@ -26,6 +28,8 @@ pub(super) const CASES: &[&[Case]] = &[
     many::CASES,
     invalidation::CASES,
     tags::CASES,
+    local::CASES,
+    write_through::CASES,
     lives::CASES,
     failing::CASES,
     absence::CASES,

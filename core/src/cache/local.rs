@@ -1,0 +1,85 @@
+//! The tier in front of the store, as the cache uses it.
+
+use std::any::TypeId;
+use std::sync::Arc;
+
+use super::Cache;
+use super::form::Form;
+use crate::error::Error;
+use crate::glob::Glob;
+use crate::key::KeyBuffer;
+use crate::layout::{Life, Presence};
+use crate::local::{Found, Mark};
+use crate::time::Timestamp;
+
+/// A moment before the store was read or a load began, for what came of it to be put in front.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    mark: Mark,
+    at: Timestamp,
+}
+
+impl Cache {
+    /// What stands in front of the store, if anything good does.
+    #[inline]
+    pub(super) fn local<F: Form>(
+        &self,
+        key: &str,
+    ) -> Result<Option<Presence<Arc<F::Value>>>, Error> {
+        let Some(local) = &self.shared.local else { return Ok(None) };
+        let mut buffer = KeyBuffer::default();
+        let (max, store) = (self.store.capabilities().max_key_bytes, self.store.name());
+        let key = self.namespace.full_key_in(&mut buffer, key, max, store)?;
+        let found = local.get(key, TypeId::of::<F>(), &*self.runtime);
+        Ok(found.and_then(|found| match found {
+            None => Some(None),
+            Some(value) => value.downcast().ok().map(Some),
+        }))
+    }
+
+    /// [`local`](Self::local) for a complete key.
+    pub(super) fn local_full<F: Form>(&self, key: &str) -> Option<Presence<Arc<F::Value>>> {
+        let local = self.shared.local.as_ref()?;
+        match local.get(key, TypeId::of::<F>(), &*self.runtime)? {
+            None => Some(None),
+            Some(value) => value.downcast().ok().map(Some),
+        }
+    }
+
+    /// `None` where nothing is kept in front of the store.
+    pub(super) fn moment(&self) -> Option<Moment> {
+        let mark = self.shared.local.as_ref()?.mark();
+        Some(Moment { mark, at: self.runtime.now() })
+    }
+
+    /// Keeps what was found since `moment` in front of the store.
+    pub(super) fn keep_local<'t, F: Form>(
+        &self,
+        key: &str,
+        moment: Option<Moment>,
+        value: &Presence<Arc<F::Value>>,
+        life: Life,
+        bytes: usize,
+        tags: impl Iterator<Item = &'t str>,
+    ) {
+        if let (Some(local), Some(moment)) = (&self.shared.local, moment) {
+            let value = value.as_ref().map(|value| Arc::clone(value) as _);
+            let (kind, until) = (TypeId::of::<F>(), life.fresh_until);
+            local.put(key, moment.mark, Found { value, kind, until, bytes, tags }, moment.at);
+        }
+    }
+
+    /// Forgets what stands in front of the store of these keys or tags: once the store has done it,
+    /// or may have.
+    pub(super) fn invalidate_local(&self, keys: &[impl AsRef<str>]) {
+        if let Some(local) = &self.shared.local {
+            keys.iter().for_each(|key| local.invalidate(key.as_ref()));
+        }
+    }
+
+    pub(super) fn invalidate_local_matching(&self, pattern: &Glob) {
+        if let Some(local) = &self.shared.local {
+            local.invalidate_matching(pattern);
+        }
+    }
+}
