@@ -43,11 +43,11 @@ const FLASH: char = '~';
 /// ```
 #[derive(Clone)]
 pub struct Session {
-    pub(super) sessions: Sessions,
     visit: Arc<Visit>,
 }
 
 struct Visit {
+    sessions: Sessions,
     place: Option<String>,
     is_touched: AtomicBool,
     state: Mutex<State>,
@@ -119,7 +119,8 @@ impl Session {
             not_ended: None,
         };
         let is_touched = AtomicBool::new(false);
-        Self { sessions, visit: Arc::new(Visit { place, is_touched, state: Mutex::new(state) }) }
+        let state = Mutex::new(state);
+        Self { visit: Arc::new(Visit { sessions, place, is_touched, state }) }
     }
 
     /// The value under `key`.
@@ -382,7 +383,7 @@ impl Session {
         let mut state = self.loaded().await?;
         let Stored::Known { key, found } = &state.stored else { return Ok(0) };
         let Some(user) = state.changes.user(Some(&found.session)) else { return Ok(0) };
-        let ended = self.sessions.remove_of_user(user, Some(key)).await;
+        let ended = self.sessions().remove_of_user(user, Some(key)).await;
         state.heard_of_end(Ending::Others, ended)
     }
 
@@ -413,7 +414,7 @@ impl Session {
     async fn end_all_of(&self, state: &mut State) -> Result<u64, Error> {
         let stored = state.stored.found().map(|found| &*found.session);
         let others = match state.changes.user(stored) {
-            Some(user) => self.sessions.remove_of_user(user, None).await?,
+            Some(user) => self.sessions().remove_of_user(user, None).await?,
             None => 0,
         };
         Ok(others + u64::from(self.end_this(state).await?))
@@ -426,11 +427,13 @@ impl Session {
         let key = match (&state.stored, &state.presented) {
             (Stored::Known { key, .. }, _) => Some(key.clone()),
             // It may be dead because the session moved a moment ago.
-            (Stored::Unknown | Stored::Nothing, Some(id)) => Some(self.sessions.key(id)?),
+            (Stored::Unknown | Stored::Nothing, Some(id)) => Some(self.sessions().key(id)?),
             (Stored::Unknown | Stored::Nothing, None) => None,
         };
         let was_there = match &key {
-            Some(key) => self.sessions.in_time("remove", self.sessions.store.remove(key)).await?,
+            Some(key) => {
+                self.sessions().in_time("remove", self.sessions().store.remove(key)).await?
+            }
             None => false,
         };
         state.has_ended();
@@ -459,7 +462,7 @@ impl Session {
     /// ```
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
-        &self.sessions
+        &self.visit.sessions
     }
 
     /// Whether this request has used the session: then its response is about one visitor, and for
@@ -509,7 +512,7 @@ impl Session {
     /// Looks the presented ids up, once, until one is that of a session.
     pub(super) async fn load(&self, state: &mut State) -> Result<(), Error> {
         while let (Stored::Unknown, Some(id)) = (&state.stored, &state.presented) {
-            let key = self.sessions.key(id)?;
+            let key = self.sessions().key(id)?;
             match self.load_from(&key).await? {
                 Some(found) => state.take_up(key, found),
                 None => match state.others.pop() {
@@ -523,13 +526,13 @@ impl Session {
 
     /// The session under `key`, if its time is not over.
     pub(super) async fn load_from(&self, key: &str) -> Result<Option<StoredSession>, Error> {
-        let store = &self.sessions.store;
+        let store = &self.sessions().store;
         let found = match store.load_now(key) {
             Some(found) => found?,
-            None => self.sessions.in_time("load", store.load(key)).await?,
+            None => self.sessions().in_time("load", store.load(key)).await?,
         };
-        let (now, lives) = (self.sessions.runtime.now(), &self.sessions.lives);
-        Ok(found.filter(|found| lives.allow(&found.session, now)))
+        let Sessions { runtime, lives, .. } = self.sessions();
+        Ok(found.filter(|found| !runtime.has_passed(lives.end_of(&found.session))))
     }
 }
 
@@ -581,6 +584,6 @@ fn wrong(key: String, problem: impl Into<Box<dyn StdError + Send + Sync>>) -> Er
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("sessions", &self.sessions).finish_non_exhaustive()
+        f.debug_struct("Session").field("sessions", self.sessions()).finish_non_exhaustive()
     }
 }

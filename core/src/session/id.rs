@@ -10,6 +10,9 @@ use crate::error::Error;
 /// Random bytes of an id: 192 bits, where OWASP asks for 64 and Larder for 128 at least.
 const RANDOM_BYTES: usize = 24;
 
+/// The bytes of a SHA-256 in base64url.
+pub(super) const DIGEST_LENGTH: usize = 43;
+
 /// The secret that a client presents: who holds it, holds the session.
 ///
 /// 192 bits of the operating system's randomness, as 32 characters of base64url (RFC 4648, section
@@ -67,6 +70,13 @@ impl SessionId {
     pub fn digest(&self) -> String {
         BASE64URL_NOPAD.encode(&Sha256::digest(self.0.as_bytes()))
     }
+
+    /// As [`digest`](Self::digest), in a buffer of the caller's.
+    pub(super) fn digest_in<'b>(&self, buffer: &'b mut [u8; DIGEST_LENGTH]) -> &'b str {
+        BASE64URL_NOPAD.encode_mut(&Sha256::digest(self.0.as_bytes()), buffer);
+        // Base64 is ASCII.
+        std::str::from_utf8(buffer).unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for SessionId {
@@ -86,6 +96,7 @@ mod tests {
         assert_ne!(one, other);
         assert_ne!(one.digest(), other.digest());
         assert_eq!(one.digest(), SessionId::parse(one.expose()).unwrap().digest());
+        assert_eq!(one.digest(), one.digest_in(&mut [0; DIGEST_LENGTH]));
         assert!(!format!("{one:?}").contains(one.expose()));
         assert!(!one.digest().contains(one.expose()));
     }

@@ -46,10 +46,10 @@ impl Lifetimes {
         (seen_at + self.idle).min(created_at + self.absolute)
     }
 
-    /// Whether the session's time is not over yet, whatever a store says of its end that others
-    /// moved, or that was set when sessions could grow older.
-    pub(crate) fn allow(&self, session: &SessionRecord, now: Timestamp) -> bool {
-        session.is_live(now) && now < session.created_at + self.absolute
+    /// When the session's time is over, whatever a store says of its end that others moved, or that
+    /// was set when sessions could grow older.
+    pub(crate) fn end_of(&self, session: &SessionRecord) -> Timestamp {
+        session.expires_at.min(session.created_at + self.absolute)
     }
 
     /// Whether a use is to be noted.

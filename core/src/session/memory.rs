@@ -247,7 +247,7 @@ impl Inner {
 }
 
 fn stored(session: &Arc<SessionRecord>, version: u64) -> StoredSession {
-    StoredSession::new(Arc::clone(session), Version::new(version.to_string()))
+    StoredSession::new(Arc::clone(session), Version::number(version))
 }
 
 #[async_trait]
@@ -284,7 +284,7 @@ impl SessionStore for MemorySessions {
                 return None;
             }
             *slot = Slot::Live { session: Arc::new(session.clone()), version: number };
-            Some(Version::new(number.to_string()))
+            Some(Version::number(number))
         }))
     }
 
@@ -298,7 +298,7 @@ impl SessionStore for MemorySessions {
         self.inner.index(now, key, session);
         Ok(self.inner.where_unchanged(now, key, expected, |slot| {
             *slot = Slot::Live { session: Arc::new(session.clone()), version: number };
-            Updated::Done(Version::new(number.to_string()))
+            Updated::Done(Version::number(number))
         }))
     }
 

@@ -148,7 +148,7 @@ impl Session {
 
     fn is_use_to_be_noted(&self, found: &StoredSession) -> bool {
         let seen_at = found.session.seen_at;
-        self.sessions.lives.wants_touch(self.sessions.runtime.recent().max(seen_at), seen_at)
+        self.sessions().lives.wants_touch(self.sessions().runtime.recent().max(seen_at), seen_at)
     }
 
     /// A busy reader writes only now and then.
@@ -158,15 +158,15 @@ impl Session {
         key: &str,
         found: &StoredSession,
     ) -> Result<Saved, Error> {
-        let (now, lives) = (self.sessions.runtime.now(), &self.sessions.lives);
+        let (now, lives) = (self.sessions().runtime.now(), &self.sessions().lives);
         let session = &found.session;
         if !self.is_use_to_be_noted(found) {
             return Ok(state.nothing_to_save(found));
         }
         let expires_at = lives.expires_at(session.created_at, now);
         let touch = Touch::new(now, self.place(), expires_at);
-        let touched = self.sessions.store.touch(key, &touch);
-        let is_there = self.sessions.in_time("touch", touched).await?;
+        let touched = self.sessions().store.touch(key, &touch);
+        let is_there = self.sessions().in_time("touch", touched).await?;
         let cookie = match &state.presented {
             // The cookie's own life is to go on as well.
             Some(id) if is_there => SessionCookie::Set { id: id.clone(), expires_at },
@@ -185,7 +185,7 @@ impl Session {
         for _ in 0..TRIES {
             let session = self.with_changes(state, SessionRecord::clone(&found.session))?;
             let new = if state.renews { Some(self.new_id()?) } else { None };
-            let (sessions, store) = (&self.sessions, &self.sessions.store);
+            let (sessions, store) = (self.sessions(), &self.sessions().store);
             let updated = match &new {
                 Some((_, new_key)) => {
                     let renewed = store.renew(&key, &found.version, new_key, &session);
@@ -210,7 +210,8 @@ impl Session {
                     return Ok(Saved { cookie, overwritten, is_lost: false });
                 }
                 Updated::Conflict(theirs)
-                    if self.sessions.lives.allow(&theirs.session, self.sessions.runtime.now()) =>
+                    if self.sessions().runtime.now()
+                        < self.sessions().lives.end_of(&theirs.session) =>
                 {
                     for lost in state.changes.overwrites(&found.session.data, &theirs.session.data)
                     {
@@ -242,11 +243,11 @@ impl Session {
 
     async fn begin(&self, state: &mut State) -> Result<Saved, Error> {
         for _ in 0..TRIES {
-            let now = self.sessions.runtime.now();
+            let now = self.sessions().runtime.now();
             let session = self.with_changes(state, SessionRecord::new(now, Timestamp::MAX))?;
             let (id, key) = self.new_id()?;
-            let created = self.sessions.store.create(&key, &session);
-            if let Some(version) = self.sessions.in_time("create", created).await? {
+            let created = self.sessions().store.create(&key, &session);
+            if let Some(version) = self.sessions().in_time("create", created).await? {
                 let cookie = SessionCookie::Set { id, expires_at: session.expires_at };
                 state.is_saved(&cookie, key, session, version);
                 return Ok(Saved { cookie, ..Saved::default() });
@@ -257,7 +258,7 @@ impl Session {
 
     fn new_id(&self) -> Result<(SessionId, String), Error> {
         let id = SessionId::random()?;
-        let key = self.sessions.key(&id)?;
+        let key = self.sessions().key(&id)?;
         Ok((id, key))
     }
 
@@ -266,14 +267,14 @@ impl Session {
         state: &State,
         mut session: SessionRecord,
     ) -> Result<SessionRecord, Error> {
-        let now = self.sessions.runtime.now();
+        let now = self.sessions().runtime.now();
         state.changes.apply(&mut session);
         session.seen_at = session.seen_at.max(now);
         session.seen_from = self.place();
-        session.expires_at = self.sessions.lives.expires_at(session.created_at, session.seen_at);
-        let (bytes, max) = (session.size(), self.sessions.store.capabilities().max_session_bytes);
+        session.expires_at = self.sessions().lives.expires_at(session.created_at, session.seen_at);
+        let (bytes, max) = (session.size(), self.sessions().store.capabilities().max_session_bytes);
         if bytes > max {
-            return Err(Error::SessionTooLarge { bytes, max, store: self.sessions.store.name() });
+            return Err(Error::SessionTooLarge { bytes, max, store: self.sessions().store.name() });
         }
         Ok(session)
     }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 
+use super::id::DIGEST_LENGTH;
 use super::life::Lifetimes;
 use super::presented::Presented;
-use super::store::{SessionStore, StrongSessionStore, UserSession};
+use super::store::{KeyedBy, SessionStore, StrongSessionStore, UserSession};
 use super::{Session, SessionId};
 use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::key::{self, Namespace};
@@ -237,8 +238,12 @@ impl Sessions {
     /// Under what the store keeps the session of that id.
     pub(super) fn key(&self, id: &SessionId) -> Result<String, Error> {
         let claimed = self.store.capabilities();
-        let key = claimed.keyed_by.key_of(id);
-        Ok(self.namespace.full_key(&key, claimed.max_key_bytes, self.store.name())?)
+        let mut digest = [0; DIGEST_LENGTH];
+        let key = match claimed.keyed_by {
+            KeyedBy::Digest => id.digest_in(&mut digest),
+            KeyedBy::Id => id.expose(),
+        };
+        Ok(self.namespace.full_key(key, claimed.max_key_bytes, self.store.name())?)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use compact_str::{CompactString, ToCompactString};
 
 use super::{SessionId, SessionRecord};
 use crate::error::StoreError;
@@ -215,13 +216,18 @@ impl StoredSession {
 
 /// Tells the states of a session apart. What is in it is the store's own affair.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Version(Box<str>);
+pub struct Version(CompactString);
 
 impl Version {
     /// A version of a store's own making.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self(text.into())
+        Self(text.into().into())
+    }
+
+    /// A version that is a number, which takes no allocation.
+    pub(super) fn number(number: u64) -> Self {
+        Self(number.to_compact_string())
     }
 
     /// What the store made it of.

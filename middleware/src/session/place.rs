@@ -1,6 +1,7 @@
 //! Where a request comes from, as a list of a user's sessions shows it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::USER_AGENT;
@@ -10,6 +11,9 @@ use crate::rate_limit::ClientIp;
 
 /// How much is kept of what a client says about itself.
 const LONGEST: usize = 200;
+
+/// As RFC 4291 writes it, with an IPv4 address at its end.
+const LONGEST_ADDRESS: usize = 45;
 
 type Find = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 
@@ -31,7 +35,7 @@ impl Place {
         let mut place = match self {
             Self::Client(address) => {
                 let agent = request.headers.get(USER_AGENT).map(|agent| agent.as_bytes());
-                of_client(address.of(request).map(|address| address.to_string()), agent)?
+                of_client(address.of(request), agent)?
             }
             Self::Function(find) => find(request)?,
         };
@@ -43,10 +47,13 @@ impl Place {
 }
 
 /// A client may write what it likes for its browser's name: of that only what can be shown.
-fn of_client(address: Option<String>, agent: Option<&[u8]>) -> Option<String> {
-    let mut place = address.unwrap_or_default();
+fn of_client(address: Option<IpAddr>, agent: Option<&[u8]>) -> Option<String> {
     let agent = agent.unwrap_or_default();
-    place.reserve(agent.len().min(LONGEST) + 1);
+    let mut place = String::with_capacity(LONGEST_ADDRESS + 1 + agent.len().min(LONGEST));
+    if let Some(address) = address {
+        // Never fails on a `String`.
+        let _ = write!(place, "{address}");
+    }
     if !place.is_empty() && !agent.is_empty() {
         place.push(' ');
     }

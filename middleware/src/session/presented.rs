@@ -1,7 +1,5 @@
 //! What a request presents.
 
-use std::borrow::Cow;
-
 use http::HeaderMap;
 use http::header::COOKIE;
 use larder_core::session::Presented;
@@ -9,8 +7,8 @@ use percent_encoding::percent_decode;
 
 use super::seal::Seal;
 
-/// The longest value that is looked at. Those that are made here have fewer than half as many bytes.
-const LONGEST: usize = 512;
+/// The longest value that is looked at, decoded. Those that are made here have up to 98 bytes.
+const LONGEST: usize = 128;
 
 /// How many cookies of the name are tried, before whoever sent so many is taken for a stranger.
 const MOST: usize = 16;
@@ -28,7 +26,9 @@ pub(super) fn presented(headers: &HeaderMap, name: &str, seal: &Seal) -> Present
     let values = pairs.filter_map(|pair| value_of(pair.trim_ascii(), name.as_bytes())).take(MOST);
     let mut presented = Presented::new(None);
     for value in values {
-        let Some(unsealed) = decoded(value).and_then(|value| seal.unseal(&value)) else { continue };
+        let decoded = Decoded::of(value);
+        let text = decoded.as_ref().and_then(Decoded::as_str);
+        let Some(unsealed) = text.and_then(|text| seal.unseal(text)) else { continue };
         presented = presented.or(unsealed.id);
         if unsealed.is_outdated {
             presented = presented.reissued();
@@ -42,12 +42,26 @@ fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     Some(value.trim_ascii())
 }
 
-fn decoded(value: &[u8]) -> Option<Cow<'_, str>> {
-    if value.len() > LONGEST {
-        return None;
+/// A value without its percent-encoding.
+struct Decoded {
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+impl Decoded {
+    fn of(value: &[u8]) -> Option<Self> {
+        let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+        let mut decoded = Self { bytes: [0; LONGEST], length: 0 };
+        for byte in percent_decode(unquoted.unwrap_or(value)) {
+            *decoded.bytes.get_mut(decoded.length)? = byte;
+            decoded.length += 1;
+        }
+        Some(decoded)
     }
-    let value = value.strip_prefix(b"\"").and_then(|it| it.strip_suffix(b"\"")).unwrap_or(value);
-    percent_decode(value).decode_utf8().ok()
+
+    fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(self.bytes.get(..self.length)?).ok()
+    }
 }
 
 #[cfg(test)]
@@ -56,10 +70,12 @@ mod tests {
     use crate::runtime::test;
 
     #[test]
-    fn what_is_too_long_is_not_even_decoded() {
-        assert_eq!(decoded(&b"%41".repeat(100)).unwrap(), "A".repeat(100));
-        assert_eq!(decoded(&[b'A'; LONGEST]).unwrap().len(), LONGEST);
-        assert_eq!(decoded(&[b'A'; LONGEST + 1]), None);
+    fn what_is_too_long_is_read_no_further() {
+        let decoded = |value: &[u8]| Some(Decoded::of(value)?.as_str()?.to_owned());
+        assert_eq!(decoded(&b"%41".repeat(LONGEST)).unwrap(), "A".repeat(LONGEST));
+        assert_eq!(decoded(&b"%41".repeat(LONGEST + 1)), None);
+        assert_eq!(decoded(&[b'A'; 100_000]), None);
         assert_eq!(decoded(b"%FF"), None, "no UTF-8");
+        assert_eq!(decoded(b"\"%2B\"").unwrap(), "+");
     }
 }
