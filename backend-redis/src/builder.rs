@@ -7,7 +7,9 @@ use larder_core::StoreError;
 
 use crate::backoff::Backoff;
 use crate::breaker::BreakerPolicy;
-use crate::config::{Config, DEFAULT_PORT, Endpoint, LONGEST, Secret, problem};
+use crate::config::{
+    Config, DEFAULT_PORT, Endpoint, LONGEST, Node, SENTINEL_PORT, Secret, Sentinels, problem,
+};
 use crate::events::{ConnectionEvent, Listener};
 use crate::store::RedisStore;
 use crate::url;
@@ -66,6 +68,12 @@ impl RedisStoreBuilder {
     /// `rediss://…` for TLS, `unix:///path[?db=1&user=…&pass=…]` for a unix socket; `valkey`,
     /// `valkeys`, `redis+unix` and `valkey+unix` are schemes too.
     ///
+    /// A Cluster is `redis-cluster://[[user]:password@]host[:port][?node=host:port&…]`, and a master
+    /// behind sentinels `redis-sentinel://[[user]:password@]host[:port][/db]?node=host:port&…`
+    /// `&sentinelServiceName=mymaster`, with `sentinelUsername` and `sentinelPassword` where the
+    /// sentinels want them; over TLS `rediss-cluster` and `rediss-sentinel`, and each with `valkey`
+    /// for `redis`.
+    ///
     /// It replaces what was set before; what is set after it replaces its parts. The URL is kept
     /// nowhere, as it may hold a password.
     ///
@@ -88,7 +96,7 @@ impl RedisStoreBuilder {
     pub fn host(mut self, host: impl Into<String>) -> Self {
         let port = match self.config.target.endpoint {
             Endpoint::Tcp { port, .. } => port,
-            Endpoint::Unix(_) => DEFAULT_PORT,
+            _ => DEFAULT_PORT,
         };
         self.config.target.endpoint = Endpoint::Tcp { host: host.into(), port };
         self
@@ -99,6 +107,85 @@ impl RedisStoreBuilder {
         match &mut self.config.target.endpoint {
             Endpoint::Tcp { port: old, .. } => *old = port,
             Endpoint::Unix(_) => self.problem = Some(problem("a unix socket has no port")),
+            Endpoint::Cluster(_) | Endpoint::Sentinel(_) => {
+                self.problem =
+                    Some(problem("of several nodes each has a port of its own; write host:port"));
+            }
+        }
+        self
+    }
+
+    /// Connects to a Redis Cluster, of which these are some nodes: `host:port`, or `host` alone for
+    /// port 6379. The others are learnt from whichever of them answers first. User, password, TLS
+    /// and all other settings hold for every node.
+    ///
+    /// See [`RedisStore`](RedisStore#on-a-cluster) for what is different there.
+    ///
+    /// ```
+    /// use larder_redis::RedisStore;
+    ///
+    /// # fn run() -> Result<(), larder_core::StoreError> {
+    /// let store = RedisStore::builder().cluster(["10.0.0.1:7000", "10.0.0.2:7000"]).lazy()?;
+    /// assert_eq!(store.address(), "redis-cluster://10.0.0.1:7000?node=10.0.0.2:7000");
+    /// # Ok(()) }
+    /// # run().unwrap();
+    /// ```
+    pub fn cluster<I: IntoIterator<Item = S>, S: AsRef<str>>(mut self, nodes: I) -> Self {
+        match parse_nodes(nodes, DEFAULT_PORT) {
+            Ok(nodes) => self.config.target.endpoint = Endpoint::Cluster(nodes),
+            Err(error) => self.problem = Some(error),
+        }
+        self
+    }
+
+    /// Connects to the master that these sentinels name for `service`: the name in their
+    /// `sentinel monitor`. They are `host:port`, or `host` alone for port 26379.
+    ///
+    /// [`user`](Self::user) and [`password`](Self::password) are those of the master; TLS is on for
+    /// both, or off.
+    ///
+    /// See [`RedisStore`](RedisStore#behind-sentinels) for what is different there.
+    ///
+    /// ```
+    /// use larder_redis::RedisStore;
+    ///
+    /// # fn run() -> Result<(), larder_core::StoreError> {
+    /// let store = RedisStore::builder()
+    ///     .sentinel("mymaster", ["10.0.0.1", "10.0.0.2", "10.0.0.3"])
+    ///     .database(2)
+    ///     .lazy()?;
+    /// assert!(store.address().starts_with("redis-sentinel://10.0.0.1:26379/2?"));
+    /// # Ok(()) }
+    /// # run().unwrap();
+    /// ```
+    pub fn sentinel<I: IntoIterator<Item = S>, S: AsRef<str>>(
+        mut self,
+        service: impl Into<String>,
+        sentinels: I,
+    ) -> Self {
+        match parse_nodes(sentinels, SENTINEL_PORT) {
+            Ok(nodes) => {
+                let (user, password) = (None, None);
+                let sentinels = Sentinels { service: service.into(), nodes, user, password };
+                self.config.target.endpoint = Endpoint::Sentinel(sentinels);
+            }
+            Err(error) => self.problem = Some(error),
+        }
+        self
+    }
+
+    /// Sets the user and the password that the sentinels themselves want, if they do; an empty user
+    /// is `default`. To be called after [`sentinel`](Self::sentinel).
+    pub fn sentinel_login(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        match &mut self.config.target.endpoint {
+            Endpoint::Sentinel(sentinels) => {
+                sentinels.user = Some(user.into()).filter(|user| !user.is_empty());
+                sentinels.password = Some(Secret::new(password));
+            }
+            _ => {
+                self.problem =
+                    Some(problem("there is a login of sentinels, but no sentinel is named"));
+            }
         }
         self
     }
@@ -277,6 +364,13 @@ impl RedisStoreBuilder {
     }
 }
 
+fn parse_nodes<I: IntoIterator<Item = S>, S: AsRef<str>>(
+    nodes: I,
+    default_port: u16,
+) -> Result<Vec<Node>, StoreError> {
+    nodes.into_iter().map(|node| Node::parse(node.as_ref(), default_port)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use larder_core::StoreErrorKind;
@@ -286,7 +380,7 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_named() {
         type Change = fn(RedisStoreBuilder) -> RedisStoreBuilder;
-        let cases: [(&str, Change); 14] = [
+        let cases: [(&str, Change); 24] = [
             ("connect_timeout is zero", |b| b.connect_timeout(Duration::ZERO)),
             ("command_timeout is zero", |b| b.command_timeout(Duration::ZERO)),
             ("max_key_bytes is 0", |b| b.max_key_bytes(0)),
@@ -301,6 +395,16 @@ mod tests {
             ("a unix socket has no port", |b| b.unix_socket("/run/redis.sock").port(1)),
             ("one or the other", |b| b.unix_socket("/run/redis.sock").tls(true)),
             ("but TLS is off", |b| b.tls_ca_file("/etc/ca.pem")),
+            ("has database 0 only", |b| b.cluster(["cache"]).database(1)),
+            ("no node is named", |b| b.cluster([""; 0])),
+            ("a node has no host", |b| b.cluster([":7000"])),
+            ("a node has no host, or the port 0", |b| b.cluster(["cache:0"])),
+            ("the port is not a number", |b| b.cluster(["cache:redis"])),
+            ("looks like a URL", |b| b.cluster(["redis://cache"])),
+            ("no closing bracket", |b| b.cluster(["[::1"])),
+            ("no service is named", |b| b.sentinel("", ["cache"])),
+            ("no sentinel is named", |b| b.sentinel_login("", "secret")),
+            ("a port of its own", |b| b.cluster(["cache"]).port(7000)),
         ];
         for (said, change) in cases {
             let error = change(RedisStore::builder()).lazy().unwrap_err();
@@ -319,6 +423,20 @@ mod tests {
         assert_eq!(&*builder.config.target.address(), "rediss://other:7000/4");
         assert_eq!(builder.config.target.password, Some(Secret::new("better")));
         assert_eq!(builder.config.target.user.as_deref(), Some("me"));
+    }
+
+    #[test]
+    fn nodes_are_named_by_host_and_port() {
+        let address = |nodes: &[&str]| {
+            let store = RedisStore::builder().cluster(nodes).lazy().unwrap();
+            store.address().to_owned()
+        };
+        assert_eq!(address(&["cache"]), "redis-cluster://cache:6379");
+        assert_eq!(address(&["a:7", "b:8"]), "redis-cluster://a:7?node=b:8");
+        assert_eq!(
+            address(&["[::1]:7", "::1", "[fe80::1]"]),
+            "redis-cluster://[::1]:7?node=[::1]:6379&node=[fe80::1]:6379"
+        );
     }
 
     #[test]

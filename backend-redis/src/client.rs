@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder_core::{StoreError, StoreErrorKind};
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
-use tokio::time::{Instant, timeout_at};
+use redis::{Cmd, Pipeline, RedisError, Value};
+use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::error::{Remedy, STORE, from_redis, is_outage, remedy};
-use crate::gate::Gate;
-use crate::link::{Link, Live};
+use crate::cluster::{Apart, Cluster, Place, split};
+use crate::config::{Config, Endpoint};
+use crate::connect::CONNECT;
+use crate::connection::Connection;
+use crate::error::{Remedy, STORE, from_redis, remedy};
+use crate::events::Listener;
+use crate::gate::BreakerState;
 use crate::meter::Meter;
+use crate::server::{Call, Failed, Server};
+use crate::slot;
 
 /// What a call sends.
 pub(crate) trait Request: Sync {
@@ -27,17 +31,44 @@ pub(crate) trait Request: Sync {
         true
     }
 
+    /// The slot of its keys, where it has keys.
+    fn slot(&self) -> Option<u16> {
+        None
+    }
+
     fn send(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
     ) -> impl Future<Output = Result<Self::Reply, RedisError>> + Send;
+
+    /// Sends it to those nodes of a Cluster that it is for.
+    fn send_apart(
+        &self,
+        apart: &Apart<'_>,
+    ) -> impl Future<Output = Result<Self::Reply, StoreError>> + Send
+    where
+        Self: Sized,
+    {
+        apart.send(Place::of(self.slot()), self)
+    }
 }
 
 impl Request for Cmd {
     type Reply = Value;
 
-    async fn send(&self, connection: &mut MultiplexedConnection) -> Result<Value, RedisError> {
-        connection.send_packed_command(self).await?.extract_error()
+    fn slot(&self) -> Option<u16> {
+        slot::of_command(self)
+    }
+
+    async fn send(&self, connection: &mut Connection) -> Result<Value, RedisError> {
+        connection.ask(self).await
+    }
+
+    async fn send_apart(&self, apart: &Apart<'_>) -> Result<Value, StoreError> {
+        match split(self) {
+            Some(split) => split.send(apart).await,
+            None => apart.send(Place::of(self.slot()), self).await,
+        }
     }
 }
 
@@ -45,8 +76,8 @@ impl Request for Pipeline {
     /// One for each command; errors among them stay in their place.
     type Reply = Vec<Value>;
 
-    async fn send(&self, connection: &mut MultiplexedConnection) -> Result<Vec<Value>, RedisError> {
-        let replies = connection.send_packed_commands(self, 0, self.len()).await?;
+    async fn send(&self, connection: &mut Connection) -> Result<Vec<Value>, RedisError> {
+        let replies = connection.send_pipeline(self).await?;
         // What helps one of its commands helps the whole pipeline.
         for reply in &replies {
             if let Value::ServerError(error) = reply {
@@ -58,23 +89,54 @@ impl Request for Pipeline {
         }
         Ok(replies)
     }
+
+    /// In their order at each node, and in none among nodes.
+    async fn send_apart(&self, apart: &Apart<'_>) -> Result<Vec<Value>, StoreError> {
+        apart.each(self).await.into_iter().collect()
+    }
 }
 
 /// Makes calls.
 pub(crate) struct Client {
-    pub(crate) link: Link,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) servers: Servers,
     pub(crate) address: Arc<str>,
     pub(crate) timeout: Duration,
     pub(crate) max_retries: u32,
-    pub(crate) backoff: Backoff,
     pub(crate) meter: Meter,
 }
 
+/// What is behind a store.
+pub(crate) enum Servers {
+    One(Box<Server>),
+    Cluster(Cluster),
+}
+
 impl Client {
+    /// Reads certificates; connects to nothing.
+    pub(crate) fn new(config: &Config, listener: Listener) -> Result<Self, StoreError> {
+        let address = config.target.address();
+        let servers = match &config.target.endpoint {
+            Endpoint::Cluster(nodes) => Servers::Cluster(Cluster::new(config, nodes, listener)?),
+            _ => Servers::One(Box::new(Server::new(config, listener)?)),
+        };
+        Ok(Self {
+            servers,
+            meter: Meter::new(&address),
+            address,
+            timeout: config.command_timeout,
+            max_retries: config.max_retries,
+        })
+    }
+
     /// When a call that begins now has to end.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
+    }
+
+    /// A call that begins.
+    pub(crate) fn begin(&self, operation: &'static str, deadline: Instant) -> Call {
+        let tries = self.max_retries.saturating_add(1);
+        Call { operation, deadline, tries, asking: false }
     }
 
     /// Sends `request`, up to `deadline`.
@@ -84,59 +146,71 @@ impl Client {
         request: &R,
         deadline: Instant,
     ) -> Result<R::Reply, StoreError> {
-        let ticket = self.gate.admit(operation)?;
-        if ticket.is_probe() {
-            self.link.hurry();
+        match &self.servers {
+            Servers::One(server) => {
+                let mut call = self.begin(operation, deadline);
+                match server.call(&mut call, request, std::future::pending()).await {
+                    Ok(reply) => Ok(reply),
+                    Err(Failed::For(error)) => Err(error),
+                    Err(Failed::Elsewhere(error)) => {
+                        Err(from_redis(operation, &self.address, &error))
+                    }
+                    Err(Failed::Left) => Err(timed_out(operation, &self.address, self.timeout)),
+                }
+            }
+            // Boxed, so that a call of one server does not carry the room that many need.
+            Servers::Cluster(cluster) => {
+                let apart = Apart { client: self, cluster, operation, deadline };
+                Box::pin(request.send_apart(&apart)).await
+            }
         }
-        let mut at = None;
-        let attempts = self.attempts(operation, request, &mut at);
-        let result = match timeout_at(deadline, attempts).await {
-            Ok(result) => result,
-            Err(_) => Err(self.too_late(operation, at.as_ref())),
-        };
-        match &result {
-            Err(error) if is_outage(error.kind()) => ticket.failed(error),
-            // Refused by the server before it took any command: that says nothing about it.
-            Err(_) if at.is_none() => drop(ticket),
-            _ => ticket.answered(),
-        }
-        result
     }
 
-    /// `at` is the connection that an answer is waited for on.
-    async fn attempts<R: Request>(
-        &self,
-        operation: &'static str,
-        request: &R,
-        at: &mut Option<Live>,
-    ) -> Result<R::Reply, StoreError> {
-        let mut tries = self.max_retries.saturating_add(1);
-        for attempt in 1.. {
-            *at = None;
-            let live = self.link.live(operation, &mut tries).await?;
-            let live = at.insert(live);
-            let error = match request.send(&mut live.connection).await {
-                Ok(reply) => return Ok(reply),
-                Err(error) => error,
-            };
-            let remedy = remedy(&error);
-            if remedy == Remedy::Reconnect {
-                self.link.broken(live);
-            }
-            tries = tries.saturating_sub(1);
-            // An answer of the server's says that it did nothing.
-            let is_lost = matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse);
-            let is_final = remedy == Remedy::None || (is_lost && !request.can_be_repeated());
-            if tries == 0 || is_final {
-                return Err(from_redis(operation, &self.address, &error));
-            }
-            self.meter.retried();
-            tracing::debug!(operation, attempt, %error, "trying again");
-            if remedy == Remedy::Wait {
-                tokio::time::sleep(self.backoff.draw(attempt)).await;
-            }
+    /// A call on a Cluster that chooses its nodes itself; nothing where there is one server.
+    pub(crate) fn apart(&self, operation: &'static str, deadline: Instant) -> Option<Apart<'_>> {
+        match &self.servers {
+            Servers::One(_) => None,
+            Servers::Cluster(cluster) => Some(Apart { client: self, cluster, operation, deadline }),
         }
-        Err(self.too_late(operation, None))
+    }
+
+    /// Refuses a call that would be refused anyway; unlike the call it makes no probe.
+    pub(crate) fn check(&self, operation: &'static str) -> Result<(), StoreError> {
+        match &self.servers {
+            Servers::One(server) => server.gate.check(operation),
+            // Which node it goes to is not known here.
+            Servers::Cluster(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        match &self.servers {
+            Servers::One(server) => server.link.is_live(),
+            Servers::Cluster(cluster) => cluster.is_live(),
+        }
+    }
+
+    pub(crate) fn breaker(&self) -> BreakerState {
+        match &self.servers {
+            Servers::One(server) => server.gate.state(),
+            Servers::Cluster(cluster) => cluster.breaker(),
+        }
+    }
+
+    /// Waits for the first attempt to connect, and for no other.
+    pub(crate) async fn first_connection(&self) -> Result<(), StoreError> {
+        match &self.servers {
+            Servers::One(server) => server.link.live(CONNECT, &mut 1).await.map(drop),
+            Servers::Cluster(cluster) => cluster.first_connection().await,
+        }
+    }
+
+    /// Drops the connections for good. Idempotent.
+    pub(crate) async fn close(&self) {
+        match &self.servers {
+            Servers::One(server) => server.link.close().await,
+            Servers::Cluster(cluster) => cluster.close().await,
+        }
     }
 
     /// A reply that is a value, or nothing.
@@ -181,12 +255,6 @@ impl Client {
             self.address
         );
         StoreError::new(StoreErrorKind::Other, STORE, operation, detail)
-    }
-
-    fn too_late(&self, operation: &'static str, at: Option<&Live>) -> StoreError {
-        let Some(live) = at else { return self.link.down(operation, self.timeout) };
-        self.link.suspect(live);
-        timed_out(operation, &self.address, self.timeout)
     }
 }
 

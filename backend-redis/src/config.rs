@@ -31,11 +31,74 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where the server listens.
+/// Where the server listens, or who knows where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    Tcp { host: String, port: u16 },
+    Tcp {
+        host: String,
+        port: u16,
+    },
     Unix(PathBuf),
+    /// Some nodes of a Cluster.
+    Cluster(Vec<Node>),
+    Sentinel(Sentinels),
+}
+
+/// One of several servers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Node {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+impl From<Node> for Endpoint {
+    fn from(Node { host, port }: Node) -> Self {
+        Self::Tcp { host, port }
+    }
+}
+
+impl Node {
+    /// Reads `host`, `host:port`, `[::1]` or `[::1]:port`.
+    pub(crate) fn parse(text: &str, default_port: u16) -> Result<Self, StoreError> {
+        if text.contains("://") || text.contains('@') {
+            return Err(problem(
+                "a node looks like a URL; name nodes as host:port, and set user, password and TLS \
+                 by RedisStoreBuilder's methods, or give everything as one URL",
+            ));
+        }
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => match rest.split_once(']') {
+                Some((host, port)) => (host, port),
+                None => return Err(problem(format!("the node {text:?} has no closing bracket"))),
+            },
+            // More than one colon is an address of IPv6.
+            None if text.matches(':').count() > 1 => (text, ""),
+            None => text.find(':').map_or((text, ""), |colon| text.split_at(colon)),
+        };
+        let port = match port.strip_prefix(':') {
+            None => default_port,
+            Some(port) => port.parse().map_err(|_| {
+                problem(format!("the node {text:?}: the port is not a number up to 65535"))
+            })?,
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+/// Who tells which server is the master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sentinels {
+    pub(crate) service: String,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<Secret>,
 }
 
 /// Which server, and as whom.
@@ -55,6 +118,9 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// Redis' own port.
 pub(crate) const DEFAULT_PORT: u16 = 6379;
 
+/// That of its sentinels.
+pub(crate) const SENTINEL_PORT: u16 = 26_379;
+
 impl Default for Target {
     /// `redis://127.0.0.1:6379/0`, without a user, as in the reference.
     fn default() -> Self {
@@ -73,12 +139,28 @@ impl Target {
     pub(crate) fn address(&self) -> Arc<str> {
         let scheme = if self.tls { "rediss" } else { "redis" };
         let database = self.database;
+        let listed = |nodes: &[Node]| -> (String, String) {
+            let mut nodes = nodes.iter().map(Node::to_string);
+            let first = nodes.next().unwrap_or_default();
+            (first, nodes.map(|node| format!("node={node}")).collect::<Vec<_>>().join("&"))
+        };
         match &self.endpoint {
             Endpoint::Tcp { host, port } if host.contains(':') => {
                 format!("{scheme}://[{host}]:{port}/{database}")
             }
             Endpoint::Tcp { host, port } => format!("{scheme}://{host}:{port}/{database}"),
             Endpoint::Unix(path) => format!("unix://{}?db={database}", path.display()),
+            Endpoint::Cluster(nodes) => {
+                let (first, others) = listed(nodes);
+                let mark = if others.is_empty() { "" } else { "?" };
+                format!("{scheme}-cluster://{first}{mark}{others}")
+            }
+            Endpoint::Sentinel(Sentinels { service, nodes, .. }) => {
+                let (first, others) = listed(nodes);
+                let mark = if others.is_empty() { "" } else { "&" };
+                let service = format!("sentinelServiceName={service}");
+                format!("{scheme}-sentinel://{first}/{database}?{others}{mark}{service}")
+            }
         }
         .into()
     }
@@ -183,6 +265,28 @@ impl Config {
                 Err(problem("the host looks like a URL; use RedisStoreBuilder::url for it"))
             }
             Endpoint::Tcp { port: 0, .. } => Err(problem("the port is 0")),
+            Endpoint::Cluster(_) if target.database != 0 => Err(problem(format!(
+                "the database is {}, and a Redis Cluster has database 0 only; tell services apart \
+                 by namespaces",
+                target.database
+            ))),
+            Endpoint::Cluster(nodes) | Endpoint::Sentinel(Sentinels { nodes, .. })
+                if nodes.is_empty() =>
+            {
+                Err(problem("no node is named; name at least one, better three"))
+            }
+            Endpoint::Cluster(nodes) | Endpoint::Sentinel(Sentinels { nodes, .. })
+                if nodes.iter().any(|node| node.host.is_empty() || node.port == 0) =>
+            {
+                Err(problem("a node has no host, or the port 0; write host:port"))
+            }
+            Endpoint::Sentinel(Sentinels { service, .. }) if service.is_empty() => Err(problem(
+                "no service is named: the name by which the sentinels know the master, often \
+                 mymaster",
+            )),
+            Endpoint::Sentinel(Sentinels { user: Some(_), password: None, .. }) => {
+                Err(problem("there is a user of the sentinels but no password"))
+            }
             Endpoint::Unix(_) if target.tls => {
                 Err(problem("TLS over a unix socket is not supported; use one or the other"))
             }

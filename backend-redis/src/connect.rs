@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_core::{StoreError, StoreErrorKind};
-use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
@@ -12,11 +11,13 @@ use redis::{
 };
 use tokio::sync::Notify;
 
-use crate::config::{Config, Endpoint, Secret, problem};
+use crate::config::{Config, Endpoint, Secret, Target, TlsFiles, problem};
+use crate::connection::Connection;
 use crate::error::{Remedy, STORE, from_redis, remedy, said};
+use crate::sentinel::Guide;
 
 /// What a failed attempt to connect is called in errors.
-const CONNECT: &str = "connect";
+pub(crate) const CONNECT: &str = "connect";
 
 /// How often a server that loads its data is asked again.
 const LOADING_POLL: Duration = Duration::from_millis(50);
@@ -30,7 +31,7 @@ const WRITER_QUEUE: usize = 1_024;
 
 /// Opens connections to one server.
 pub(crate) struct Connector {
-    client: Client,
+    way: Way,
     address: Arc<str>,
     client_name: Option<String>,
     timeout: Duration,
@@ -38,7 +39,7 @@ pub(crate) struct Connector {
 
 /// A connection that a server's answer came through.
 pub(crate) struct Opened {
-    pub(crate) connection: MultiplexedConnection,
+    pub(crate) connection: Connection,
     /// Told when the connection is lost.
     pub(crate) lost: Arc<Notify>,
 }
@@ -47,7 +48,12 @@ impl Connector {
     /// Reads the certificates; connects to nothing.
     pub(crate) fn new(config: &Config) -> Result<Self, StoreError> {
         Ok(Self {
-            client: client(config)?,
+            way: match &config.target.endpoint {
+                Endpoint::Sentinel(sentinels) => {
+                    Way::Guided(Box::new(Guide::new(config, sentinels)?))
+                }
+                _ => Way::Direct(Box::new(client(&config.target, &config.tls_files)?)),
+            },
             address: config.target.address(),
             client_name: config.client_name.clone(),
             timeout: config.connect_timeout,
@@ -59,11 +65,10 @@ impl Connector {
         let mut stage = Stage::Network;
         let attempt = async {
             let lost = Arc::new(Notify::new());
-            let mut connection = self
-                .client
-                .get_multiplexed_async_connection_with_config(&settings(&lost))
-                .await
-                .map_err(|error| from_redis(CONNECT, &self.address, &error))?;
+            let mut connection = match &self.way {
+                Way::Direct(client) => connect(client, &self.address, &settings(&lost)).await?,
+                Way::Guided(guide) => guide.to_master(&self.address, &settings(&lost)).await?,
+            };
             stage = Stage::Ready(None);
             connected();
             self.introduce(&mut connection).await?;
@@ -86,10 +91,11 @@ impl Connector {
 
     /// Tells the server the connection's name. A server that does not take it is used all the
     /// same.
-    async fn introduce(&self, connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
+    async fn introduce(&self, connection: &mut Connection) -> Result<(), StoreError> {
         let Some(name) = &self.client_name else { return Ok(()) };
         let mut command = redis::cmd("CLIENT");
-        match command.arg("SETNAME").arg(name).exec_async(connection).await {
+        command.arg("SETNAME").arg(name);
+        match connection.ask(&command).await {
             Err(error) if remedy(&error) == Remedy::Reconnect => {
                 Err(from_redis(CONNECT, &self.address, &error))
             }
@@ -97,7 +103,7 @@ impl Connector {
                 tracing::warn!(%error, "Redis did not take the connection's name");
                 Ok(())
             }
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -128,8 +134,24 @@ enum Stage {
 }
 
 /// Whether the server answers on this connection.
-pub(crate) async fn ping(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-    redis::cmd("PING").exec_async(connection).await
+pub(crate) async fn ping(connection: &mut Connection) -> Result<(), RedisError> {
+    connection.ask(&redis::cmd("PING")).await.map(drop)
+}
+
+pub(crate) async fn connect(
+    client: &Client,
+    address: &str,
+    settings: &AsyncConnectionConfig,
+) -> Result<Connection, StoreError> {
+    let multiplexed = client.get_multiplexed_async_connection_with_config(settings).await;
+    multiplexed.map(Connection::new).map_err(|error| from_redis(CONNECT, address, &error))
+}
+
+/// How a server is found.
+enum Way {
+    Direct(Box<Client>),
+    /// By what sentinels say.
+    Guided(Box<Guide>),
 }
 
 /// RESP3, because the library tells of a lost connection at once only there, and because RESP3
@@ -149,8 +171,8 @@ fn settings(lost: &Arc<Notify>) -> AsyncConnectionConfig {
         })
 }
 
-fn client(config: &Config) -> Result<Client, StoreError> {
-    let target = &config.target;
+/// A client for the one server of `target`.
+pub(crate) fn client(target: &Target, files: &TlsFiles) -> Result<Client, StoreError> {
     let mut login = RedisConnectionInfo::default()
         .set_db(i64::from(target.database))
         .set_protocol(ProtocolVersion::RESP3)
@@ -170,6 +192,9 @@ fn client(config: &Config) -> Result<Client, StoreError> {
             tls_params: None,
         },
         Endpoint::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
+        Endpoint::Cluster(_) | Endpoint::Sentinel(_) => {
+            return Err(problem("several servers are named where one is needed"));
+        }
     };
     // Requests are small and written whole: Nagle's algorithm would only delay them.
     let tcp = TcpSettings::default()
@@ -180,7 +205,9 @@ fn client(config: &Config) -> Result<Client, StoreError> {
     let info = info.set_redis_settings(login).set_tcp_settings(tcp);
     #[cfg(feature = "tls")]
     if target.tls {
-        return crate::tls::client(info, &config.tls_files);
+        return crate::tls::client(info, files);
     }
+    #[cfg(not(feature = "tls"))]
+    let _ = files;
     Client::open(info).map_err(unusable)
 }

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use larder_core::StoreError;
 use redis::Value;
 use tokio::time::Instant;
@@ -40,8 +41,22 @@ return found",
     )
 });
 
-/// The epochs that stand under `keys`.
+/// The epochs that stand under `keys`: in one step where there is one server; on a Cluster, whose
+/// scripts have keys of one slot, in one for each.
 pub(crate) async fn stand(
+    client: &Client,
+    keys: &[&str],
+    life: Duration,
+    deadline: Instant,
+) -> Result<Vec<u64>, StoreError> {
+    if keys.len() < 2 || client.apart(OPERATION, deadline).is_none() {
+        return stand_together(client, keys, life, deadline).await;
+    }
+    let each = keys.chunks(1).map(|key| stand_together(client, key, life, deadline));
+    Ok(try_join_all(each).await?.concat())
+}
+
+async fn stand_together(
     client: &Client,
     keys: &[&str],
     life: Duration,

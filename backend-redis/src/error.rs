@@ -82,6 +82,13 @@ fn diagnose(error: &RedisError) -> (StoreErrorKind, Option<&'static str>) {
         Some("NOAUTH") => (StoreErrorKind::Denied, Some("the server wants a password")),
         Some("WRONGPASS") => (StoreErrorKind::Denied, Some("check the user and the password")),
         Some("NOPERM") => (StoreErrorKind::Denied, Some("give the user this right (ACL SETUSER)")),
+        Some("MOVED" | "ASK") => (
+            StoreErrorKind::Config,
+            Some(
+                "the server is a node of a Cluster; use redis-cluster:// or \
+                  RedisStoreBuilder::cluster",
+            ),
+        ),
         Some("CROSSSLOT") => (StoreErrorKind::Unsupported, None),
         Some("WRONGTYPE") => (StoreErrorKind::WrongType, None),
         Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "READONLY" | "BUSY") => {

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use larder_core::{StoreError, StoreErrorKind};
-use redis::aio::MultiplexedConnection;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -13,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::connect::{Connector, Opened, ping};
+use crate::connection::Connection;
 use crate::error::STORE;
 use crate::events::{ConnectionEvent, Listener};
 use crate::gate::Gate;
@@ -27,7 +27,7 @@ const INBOX: usize = 16;
 pub(crate) struct Live {
     /// Which connection of its task, counting from 1.
     pub(crate) id: u64,
-    pub(crate) connection: MultiplexedConnection,
+    pub(crate) connection: Connection,
     lost: Arc<Notify>,
 }
 
@@ -166,6 +166,11 @@ impl Link {
 
     pub(crate) fn is_live(&self) -> bool {
         matches!(&*self.shared.state.borrow(), State::Live(_))
+    }
+
+    /// Whether a connection is wanted and there is none.
+    pub(crate) fn is_down(&self) -> bool {
+        matches!(&*self.shared.state.borrow(), State::Down { .. })
     }
 
     /// That connection broke: nobody is given it any more.
@@ -313,7 +318,7 @@ async fn dropped(notes: &mut mpsc::Receiver<Note>) {
 /// Reads notes about connection `id` until it is over with it.
 async fn watch_over(
     id: u64,
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     notes: &mut mpsc::Receiver<Note>,
     patience: Duration,
 ) -> End {
@@ -381,7 +386,8 @@ impl Shared {
     }
 }
 
-fn not_connected(operation: &'static str, last: &StoreError) -> StoreError {
+/// A call that found no connection, after `last`.
+pub(crate) fn not_connected(operation: &'static str, last: &StoreError) -> StoreError {
     if last.operation() == operation {
         return last.clone();
     }

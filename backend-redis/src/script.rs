@@ -1,9 +1,10 @@
 //! Lua that Redis runs: by its hash, and by its text where Redis does not know it.
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 
 use crate::client::Request;
+use crate::connection::Connection;
+use crate::slot;
 
 #[derive(Debug)]
 pub(crate) struct Script {
@@ -39,7 +40,7 @@ impl Run<'_> {
     /// What Redis answered to [`by_hash`](Self::by_hash), or to the text where that asked for it.
     pub(crate) async fn answer(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         first: Result<Value, RedisError>,
     ) -> Result<Value, RedisError> {
         match first.and_then(Value::extract_error) {
@@ -68,7 +69,11 @@ impl Request for Run<'_> {
         self.repeatable
     }
 
-    async fn send(&self, connection: &mut MultiplexedConnection) -> Result<Value, RedisError> {
+    fn slot(&self) -> Option<u16> {
+        self.keys.first().map(|key| slot::of_key(key.as_bytes()))
+    }
+
+    async fn send(&self, connection: &mut Connection) -> Result<Value, RedisError> {
         let first = connection.send_packed_command(&self.by_hash()).await;
         self.answer(connection, first).await
     }

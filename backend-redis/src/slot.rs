@@ -2,13 +2,15 @@
 
 use std::sync::LazyLock;
 
+use redis::{Arg, Cmd};
+
 /// How many slots there are.
-const SLOTS: u16 = 16_384;
+pub(crate) const SLOTS: u16 = 16_384;
 
 /// Something without a closing brace that, between braces, leads a key to the slot of `key`.
 pub(crate) fn tag_for(key: &str) -> String {
-    if let Some(part) = slot_part(key) {
-        return part.to_owned();
+    if let Some(part) = slot_part(key.as_bytes()) {
+        return String::from_utf8_lossy(part).into_owned();
     }
     if !key.contains('}') {
         return key.to_owned();
@@ -18,12 +20,41 @@ pub(crate) fn tag_for(key: &str) -> String {
     letters(number).into_iter().map(char::from).collect()
 }
 
+/// The slot of a key.
+pub(crate) fn of_key(key: &[u8]) -> u16 {
+    slot(slot_part(key).unwrap_or(key))
+}
+
+/// The slot of a command's first key.
+///
+/// A command without keys is given the slot of its first argument, if it has one: it may go
+/// anywhere. Where another command's keys stand elsewhere, the node that is asked says so.
+pub(crate) fn of_command(command: &Cmd) -> Option<u16> {
+    let mut words = command.args_iter().filter_map(|word| match word {
+        Arg::Simple(word) => Some(word),
+        _ => None,
+    });
+    let name = words.next()?;
+    let at = |names: &[&str]| names.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()));
+    let key = if at(&["EVAL", "EVALSHA", "FCALL"]) {
+        words.nth(2)
+    } else if at(&["XREAD", "XREADGROUP"]) {
+        words.skip_while(|word| !word.eq_ignore_ascii_case(b"STREAMS")).nth(1)
+    } else if at(&["XGROUP", "XINFO", "OBJECT", "MEMORY"]) {
+        words.nth(1)
+    } else {
+        words.next()
+    };
+    key.map(of_key)
+}
+
 /// The part of a key that decides on its slot, where that is not all of it: what is between the
 /// first brace and the next closing one, unless that is nothing.
-fn slot_part(key: &str) -> Option<&str> {
-    let (_, rest) = key.split_once('{')?;
-    let (part, _) = rest.split_once('}')?;
-    (!part.is_empty()).then_some(part)
+fn slot_part(key: &[u8]) -> Option<&[u8]> {
+    let begin = key.iter().position(|byte| *byte == b'{')? + 1;
+    let rest = key.get(begin..)?;
+    let length = rest.iter().position(|byte| *byte == b'}')?;
+    rest.get(..length).filter(|part| !part.is_empty())
 }
 
 /// For each slot the number whose letters are in it. CRC-16 never leads two of these to one slot.
@@ -64,6 +95,25 @@ mod tests {
         for (number, tag) in TAGS.iter().enumerate() {
             assert_eq!(usize::from(slot(&letters(*tag))), number);
         }
+    }
+
+    #[test]
+    fn a_command_goes_where_its_first_key_is() {
+        let words = |words: &[&str]| {
+            let mut command = Cmd::new();
+            command.arg(words);
+            of_command(&command)
+        };
+        for command in [
+            &["GET", "{user}:1"][..],
+            &["SETEX", "{user}:2", "1", "v"],
+            &["evalsha", "hash", "2", "{user}:1", "{user}:2", "argument"],
+            &["XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "STREAMS", "{user}", ">"],
+            &["XGROUP", "CREATE", "{user}", "g", "$"],
+        ] {
+            assert_eq!(words(command), Some(slot(b"user")), "{command:?}");
+        }
+        assert_eq!(words(&["PING"]), None);
     }
 
     #[test]

@@ -14,16 +14,13 @@ use redis::{Pipeline, Value};
 
 use crate::batch::{KEYS_PER_COMMAND, on_keys, pipeline_length};
 use crate::builder::RedisStoreBuilder;
-use crate::client::Client;
+use crate::client::{Client, Servers};
 use crate::config::Config;
-use crate::connect::Connector;
 use crate::error::STORE;
 use crate::events::Listener;
-use crate::gate::{BreakerState, Gate};
+use crate::gate::BreakerState;
 use crate::gather::Gather;
 use crate::gather::reads::{self, Reads};
-use crate::link::Link;
-use crate::meter::Meter;
 use crate::outstanding::{Entered, Outstanding};
 use crate::rate_limits::RedisRateLimits;
 use crate::sessions::{ExpressSessions, RedisSessions};
@@ -158,7 +155,7 @@ impl RedisStore {
     /// ```
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.0.client.link.is_live()
+        self.0.client.is_live()
     }
 
     /// What the circuit breaker does with calls now.
@@ -170,7 +167,7 @@ impl RedisStore {
     /// ```
     #[must_use]
     pub fn breaker_state(&self) -> BreakerState {
-        self.0.client.gate.state()
+        self.0.client.breaker()
     }
 
     /// Rate limits on this store's connection, behind its circuit breaker and with its time-outs.
@@ -250,24 +247,11 @@ impl RedisStore {
     }
 
     pub(crate) fn new(config: Config, listener: Listener) -> Result<Self, StoreError> {
-        let connector = Connector::new(&config)?;
-        let address = config.target.address();
-        let meter = Meter::new(&address);
-        let gate = Arc::new(Gate::new(config.breaker, meter.clone()));
-        let link = Link::new(connector, &config, Arc::clone(&gate), listener, meter.clone());
-        let client = Arc::new(Client {
-            link,
-            gate,
-            address,
-            timeout: config.command_timeout,
-            max_retries: config.max_retries,
-            backoff: config.backoff,
-            meter: meter.clone(),
-        });
-        let gather = config
-            .gather
+        let client = Arc::new(Client::new(&config, listener)?);
+        let gathers = config.gather && matches!(client.servers, Servers::One(_));
+        let gather = gathers
             .then(|| Arc::new(Gather::new(Arc::clone(&client), Reads, config.max_outstanding)));
-        let calls = Outstanding::new(config.max_outstanding, meter);
+        let calls = Outstanding::new(config.max_outstanding, client.meter.clone());
         let capabilities = Capabilities::new(Consistency::Strong)
             .max_key_bytes(config.max_key_bytes)
             .max_value_bytes(config.max_value_bytes);
@@ -277,13 +261,11 @@ impl RedisStore {
 
     /// Waits for the first attempt to connect, and for no other.
     pub(crate) async fn first_connection(&self) -> Result<(), StoreError> {
-        match self.0.client.link.live("connect", &mut 1).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                self.0.client.link.close().await;
-                Err(error)
-            }
+        let connected = self.0.client.first_connection().await;
+        if connected.is_err() {
+            self.0.client.close().await;
         }
+        connected
     }
 }
 
@@ -432,23 +414,30 @@ impl Store for RedisStore {
         let inner = &*self.0;
         let _call = inner.enter(scan::OPERATION)?;
         inner.config.check_key(scan::OPERATION, pattern.as_str())?;
+        let deadline = inner.client.deadline();
+        if let Some(apart) = inner.client.apart(scan::OPERATION, deadline) {
+            return apart.scan(pattern, cursor.as_ref()).await;
+        }
         let command = scan::command(pattern, cursor.as_ref())?;
-        let reply = inner.client.call(scan::OPERATION, &command, inner.client.deadline()).await?;
+        let reply = inner.client.call(scan::OPERATION, &command, deadline).await?;
         scan::page(reply).map_err(|reply| inner.client.unexpected(scan::OPERATION, &reply))
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
         let inner = &*self.0;
         let _call = inner.enter("ready")?;
-        let command = redis::cmd("PING");
-        inner.client.call("ready", &command, inner.client.deadline()).await.map(drop)
+        let deadline = inner.client.deadline();
+        match inner.client.apart("ready", deadline) {
+            Some(apart) => apart.ready().await,
+            None => inner.client.call("ready", &redis::cmd("PING"), deadline).await.map(drop),
+        }
     }
 
     async fn close(&self) -> Result<(), StoreError> {
         let inner = &*self.0;
         let patience = inner.config.command_timeout;
         let left = inner.calls.close(patience).await;
-        inner.client.link.close().await;
+        inner.client.close().await;
         if left == 0 {
             return Ok(());
         }

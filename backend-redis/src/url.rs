@@ -4,12 +4,20 @@
 //! | --- | --- |
 //! | `redis://[[user]:password@]host[:port][/database]` | TCP |
 //! | `rediss://…` | the same over TLS |
+//! | `redis-cluster://[[user]:password@]host[:port][?node=host:port&…]` | a Cluster |
+//! | `redis-sentinel://[[user]:password@]host[:port][/database]?…` | behind sentinels, see below |
+//! | `rediss-cluster://…`, `rediss-sentinel://…` | the same over TLS |
 //! | `unix:///path[?db=1&user=…&pass=…]`, `redis+unix://…` | a unix socket |
 //!
-//! `valkey://`, `valkeys://` and `valkey+unix://` mean the same. User and password are
+//! `valkey://`, `valkeys://`, `valkey+unix://` and so on mean the same. User and password are
 //! percent-decoded.
 //!
-//! Source: <https://www.iana.org/assignments/uri-schemes/prov/redis>.
+//! Behind sentinels, host and port are those of a sentinel, and every `node` is another. The query
+//! names the service, `sentinelServiceName=mymaster`, and may have `sentinelUsername` and
+//! `sentinelPassword`; user and password before the host are the master's.
+//!
+//! Sources: <https://www.iana.org/assignments/uri-schemes/prov/redis>, and for several nodes what
+//! fred reads: <https://docs.rs/fred/latest/fred/types/config/struct.Config.html#method.from_url>.
 
 use std::path::PathBuf;
 
@@ -17,7 +25,9 @@ use larder_core::StoreError;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use crate::config::{DEFAULT_PORT, Endpoint, Secret, Target, problem};
+use crate::config::{
+    DEFAULT_PORT, Endpoint, Node, SENTINEL_PORT, Secret, Sentinels, Target, problem,
+};
 
 /// Reads a URL. Errors never repeat the URL, which may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Target, StoreError> {
@@ -31,17 +41,77 @@ pub(crate) fn parse(url: &str) -> Result<Target, StoreError> {
     match parsed.scheme() {
         "redis" | "valkey" => tcp(&parsed, false),
         "rediss" | "valkeys" => tcp(&parsed, true),
+        "redis-cluster" | "valkey-cluster" => cluster(&parsed, false),
+        "rediss-cluster" | "valkeys-cluster" => cluster(&parsed, true),
+        "redis-sentinel" | "valkey-sentinel" => sentinel(&parsed, false),
+        "rediss-sentinel" | "valkeys-sentinel" => sentinel(&parsed, true),
         "unix" | "redis+unix" | "valkey+unix" => unix(&parsed),
         // `host:6379` parses as a URL with the scheme `host`, which is no secret; but
         // `password@host` and the like must not be repeated either way.
         _ => Err(problem(
-            "the URL's scheme is not known; known are redis, rediss (TLS), unix and redis+unix, \
-             and valkey, valkeys and valkey+unix",
+            "the URL's scheme is not known; known are redis, rediss (TLS), redis-cluster, \
+             rediss-cluster, redis-sentinel, rediss-sentinel, unix and redis+unix, and the same \
+             with valkey for redis",
         )),
     }
 }
 
 fn tcp(url: &Url, tls: bool) -> Result<Target, StoreError> {
+    if let Some((name, _)) = url.query_pairs().next() {
+        return Err(unknown_parameter(&name, "none for this scheme; see RedisStoreBuilder"));
+    }
+    server(url, tls, DEFAULT_PORT)
+}
+
+fn cluster(url: &Url, tls: bool) -> Result<Target, StoreError> {
+    let mut target = server(url, tls, DEFAULT_PORT)?;
+    let mut nodes = first(&target);
+    for (name, value) in url.query_pairs() {
+        match &*name {
+            "node" => nodes.push(Node::parse(&value, DEFAULT_PORT)?),
+            name => return Err(unknown_parameter(name, "node")),
+        }
+    }
+    target.endpoint = Endpoint::Cluster(nodes);
+    Ok(target)
+}
+
+fn sentinel(url: &Url, tls: bool) -> Result<Target, StoreError> {
+    let mut target = server(url, tls, SENTINEL_PORT)?;
+    let mut sentinels =
+        Sentinels { service: String::new(), nodes: first(&target), user: None, password: None };
+    for (name, value) in url.query_pairs() {
+        match &*name {
+            "node" => sentinels.nodes.push(Node::parse(&value, SENTINEL_PORT)?),
+            "sentinelServiceName" => sentinels.service = value.into_owned(),
+            "sentinelUsername" => sentinels.user = Some(value.into_owned()),
+            "sentinelPassword" => sentinels.password = Some(Secret::new(value)),
+            name => {
+                let known = "node, sentinelServiceName, sentinelUsername and sentinelPassword";
+                return Err(unknown_parameter(name, known));
+            }
+        }
+    }
+    if sentinels.service.is_empty() {
+        return Err(problem(
+            "the URL names no service; add the name by which the sentinels know the master, as in \
+             redis-sentinel://host:26379/0?sentinelServiceName=mymaster",
+        ));
+    }
+    target.endpoint = Endpoint::Sentinel(sentinels);
+    Ok(target)
+}
+
+/// The node that stands where one server would.
+fn first(target: &Target) -> Vec<Node> {
+    match &target.endpoint {
+        Endpoint::Tcp { host, port } => vec![Node { host: host.clone(), port: *port }],
+        _ => Vec::new(),
+    }
+}
+
+/// What comes before the query.
+fn server(url: &Url, tls: bool, default_port: u16) -> Result<Target, StoreError> {
     let host = match url.host() {
         // The `url` crate leaves hosts of schemes it does not know percent-encoded.
         Some(Host::Domain(name)) => decode(name, "host")?,
@@ -49,9 +119,6 @@ fn tcp(url: &Url, tls: bool) -> Result<Target, StoreError> {
         Some(Host::Ipv6(address)) => address.to_string(),
         None => return Err(problem("the URL names no host")),
     };
-    if let Some((name, _)) = url.query_pairs().next() {
-        return Err(unknown_parameter(&name, "none for this scheme; see RedisStoreBuilder"));
-    }
     if url.fragment().is_some() {
         return Err(problem(
             "the URL has a fragment (#…), which means nothing here; TLS certificates are always \
@@ -68,7 +135,7 @@ fn tcp(url: &Url, tls: bool) -> Result<Target, StoreError> {
     };
     let password = url.password().map(|text| decode(text, "password")).transpose()?;
     Ok(Target {
-        endpoint: Endpoint::Tcp { host, port: url.port().unwrap_or(DEFAULT_PORT) },
+        endpoint: Endpoint::Tcp { host, port: url.port().unwrap_or(default_port) },
         tls,
         user,
         password: password.map(Secret::new),
@@ -183,6 +250,10 @@ mod tests {
             ("redis://:hunter2@cache?timeout=5", "\"timeout\" is not known"),
             ("rediss://:hunter2@cache/#insecure", "always checked"),
             ("redis://:hunter2%FF@cache", "the password in the URL is not UTF-8"),
+            ("redis-cluster://:hunter2@cache?nodes=a:1", "\"nodes\" is not known"),
+            ("redis-cluster://:hunter2@cache?node=hunter2@a:1", "looks like a URL"),
+            ("redis-sentinel://:hunter2@cache", "names no service"),
+            ("redis-sentinel://cache?sentinelPass=hunter2", "\"sentinelPass\" is not known"),
             ("unix://run/redis.sock?pass=hunter2", "three slashes"),
             ("unix:///?pass=hunter2", "names no socket"),
             ("unix:///run/redis.sock?pass=hunter2&tls=1", "\"tls\" is not known"),
@@ -201,6 +272,15 @@ mod tests {
             ("redis://me:hunter2@cache/2", "redis://cache:6379/2"),
             ("rediss://:hunter2@[::1]", "rediss://[::1]:6379/0"),
             ("unix:///run/redis.sock?pass=hunter2", "unix:///run/redis.sock?db=0"),
+            (
+                "rediss-cluster://me:hunter2@a:1?node=b&node=[::1]:3",
+                "rediss-cluster://a:1?node=b:6379&node=[::1]:3",
+            ),
+            (
+                "valkey-sentinel://me:hunter2@a/3?node=b:2&sentinelServiceName=main\
+                 &sentinelUsername=they&sentinelPassword=hunter2",
+                "redis-sentinel://a:26379/3?node=b:2&sentinelServiceName=main",
+            ),
         ] {
             let target = parse(url).unwrap();
             assert_eq!(&*target.address(), address);

@@ -38,6 +38,10 @@ pub mod process;
 #[cfg(feature = "native")]
 pub mod rates_picture;
 #[cfg(feature = "native")]
+pub mod redis_cluster;
+#[cfg(feature = "native")]
+pub mod redis_sentinels;
+#[cfg(feature = "native")]
 pub mod redis_server;
 pub mod simulation;
 pub mod stores;

@@ -25,6 +25,7 @@ pub struct RedisServer {
     tls_port: Option<u16>,
     password: Option<String>,
     arguments: Vec<String>,
+    program: PathBuf,
     child: Option<Child>,
 }
 
@@ -46,6 +47,7 @@ pub struct RedisServerBuilder {
     password: Option<String>,
     tls: Option<TlsFiles>,
     arguments: Vec<String>,
+    program: Option<PathBuf>,
 }
 
 impl RedisServerBuilder {
@@ -67,6 +69,12 @@ impl RedisServerBuilder {
         self
     }
 
+    /// Starts this program instead of `redis-server`: [`valkey`], say.
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
+        self
+    }
+
     /// Starts the server, and waits until it answers.
     ///
     /// # Panics
@@ -83,7 +91,12 @@ impl RedisServerBuilder {
                 Err(error) => said = error.to_string(),
             }
         }
-        panic!("redis-server cannot be started: {said}");
+        let program = self.executable();
+        panic!("{} cannot be started: {said}; run `cargo xtask setup`", program.display());
+    }
+
+    fn executable(&self) -> PathBuf {
+        self.program.clone().unwrap_or_else(|| PathBuf::from("redis-server"))
     }
 
     fn try_start(&self) -> io::Result<RedisServer> {
@@ -126,8 +139,8 @@ impl RedisServerBuilder {
             ]);
         }
         arguments.extend(self.arguments.iter().cloned());
-        let password = self.password.clone();
-        let mut server = RedisServer { port, tls_port, password, arguments, child: None };
+        let (password, program) = (self.password.clone(), self.executable());
+        let mut server = RedisServer { port, tls_port, password, arguments, program, child: None };
         server.spawn()?;
         Ok(server)
     }
@@ -188,12 +201,32 @@ impl RedisServer {
     pub fn restart(&mut self) {
         self.kill();
         if let Err(error) = self.spawn() {
-            panic!("redis-server did not come back on port {}: {error}", self.port);
+            panic!("the server did not come back on port {}: {error}", self.port);
+        }
+    }
+
+    /// Stops the process (SIGSTOP): it keeps its connections and says nothing more, as one on a
+    /// machine that hangs or behind a network that drops all.
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    pub fn unpause(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        if let Some(child) = &self.child
+            && let Ok(pid) = i32::try_from(child.id())
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            let _ = rustix::process::kill_process(pid, signal);
         }
     }
 
     /// Sends one command over a connection of its own, and returns the reply as Redis wrote it:
-    /// `+OK`, `:1`, `-ERR …`, or the text of a bulk string.
+    /// `+OK`, `:1`, `-ERR …`, or the text of a bulk string; of an array, its first line.
     ///
     /// # Panics
     ///
@@ -228,7 +261,7 @@ impl RedisServer {
 
     fn spawn(&mut self) -> io::Result<()> {
         self.forget_data();
-        let child = Command::new("redis-server")
+        let child = Command::new(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -252,9 +285,7 @@ impl RedisServer {
     }
 
     fn try_command(&self, words: &[&str]) -> io::Result<String> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = connect(self.port)?;
         if let Some(password) = &self.password {
             exchange(&mut stream, &["AUTH", password])?;
         }
@@ -267,6 +298,33 @@ impl Drop for RedisServer {
         self.kill();
         self.forget_data();
     }
+}
+
+/// One command to whoever listens on a port of this machine.
+pub(crate) fn command_at(port: u16, words: &[&str]) -> io::Result<String> {
+    exchange(&mut connect(port)?, words)
+}
+
+fn connect(port: u16) -> io::Result<TcpStream> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Where `valkey-server` is: in PATH, or where `cargo xtask setup` put it.
+#[must_use]
+pub fn valkey() -> PathBuf {
+    const PROGRAM: &str = "valkey-server";
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).map(|folder| folder.join(PROGRAM));
+    let cache = [
+        std::env::var_os("LARDER_XTASK_CACHE").map(PathBuf::from),
+        std::env::var_os("XDG_CACHE_HOME").map(|cache| PathBuf::from(cache).join("larder-xtask")),
+        std::env::home_dir().map(|home| home.join(".cache/larder-xtask")),
+    ];
+    let cached = cache.into_iter().flatten().map(|cache| cache.join("tools/valkey").join(PROGRAM));
+    in_path.chain(cached).find(|file| file.is_file()).unwrap_or_else(|| PathBuf::from(PROGRAM))
 }
 
 fn database_file(port: u16) -> String {
@@ -302,6 +360,6 @@ fn read_line(stream: &mut TcpStream) -> io::Result<String> {
     String::from_utf8(line).map_err(io::Error::other)
 }
 
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

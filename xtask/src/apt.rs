@@ -123,19 +123,29 @@ impl Suite {
     }
 }
 
-/// The mirrors of this machine's own sources, that of the release it runs first.
-pub(crate) fn mirrors() -> Result<Vec<String>> {
+/// Whether the machine's own sources carry a package, as far as its lists know.
+pub(crate) fn has(package: &str) -> Result<bool> {
+    Ok(!exec::output(Command::new("apt-cache").args(["madison", package]))?.trim().is_empty())
+}
+
+/// The name of the release that this machine runs.
+pub(crate) fn release() -> Result<String> {
     let release = exec::output(
         Command::new("sh").args(["-c", ". /etc/os-release && echo \"$VERSION_CODENAME\""]),
-    )
-    .unwrap_or_default();
+    )?;
+    Ok(release.trim().to_owned())
+}
+
+/// The mirrors of this machine's own sources, that of the release it runs first.
+pub(crate) fn mirrors() -> Result<Vec<String>> {
+    let release = release().unwrap_or_default();
     let table = exec::output(Command::new("apt-get").args([
         "indextargets",
         "--format",
         "$(REPO_URI) $(RELEASE) $(COMPONENT)",
         "Created-By: Packages",
     ]))?;
-    Ok(in_order_of_use(&table, release.trim()))
+    Ok(in_order_of_use(&table, &release))
 }
 
 fn in_order_of_use(table: &str, release: &str) -> Vec<String> {

@@ -20,6 +20,7 @@ mod rules;
 mod setup;
 mod suites;
 mod summary;
+mod valkey;
 mod wasm_target;
 mod worker;
 mod workspace;

@@ -44,7 +44,10 @@ pub(crate) fn packages(workspace: &Workspace) -> Vec<&str> {
 /// What a package's tests need.
 pub(crate) fn needs(package: &str) -> Vec<Need> {
     match package {
-        TESTS => [&[Need::Redis, Need::Chromium, Need::NodePackages], &worker::NEEDS[..]].concat(),
+        TESTS => {
+            let servers = [Need::Redis, Need::Valkey, Need::Chromium, Need::NodePackages];
+            [&servers, &worker::NEEDS[..]].concat()
+        }
         "larder-core" | "larder-http" => vec![],
         _ => vec![Need::Redis],
     }

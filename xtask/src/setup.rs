@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::{
-    apt, cargo_tools::Tool, node_packages, redis, wasm_target, worker, workspace::Workspace,
+    apt, cargo_tools::Tool, node_packages, redis, valkey, wasm_target, worker, workspace::Workspace,
 };
 
 /// Something that a suite needs and that cargo does not bring.
@@ -13,6 +13,8 @@ pub(crate) enum Need {
     WasmTarget,
     /// A redis-server to start.
     Redis,
+    /// A valkey-server to start.
+    Valkey,
     /// Node.js.
     Node,
     /// Chromium, and the program that WebDriver speaks to.
@@ -26,9 +28,10 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::WasmTarget,
         Self::Redis,
+        Self::Valkey,
         Self::Node,
         Self::Chromium,
         Self::NodePackages,
@@ -42,6 +45,7 @@ impl Need {
         match self {
             Self::WasmTarget => "wasm32-unknown-unknown",
             Self::Redis => "redis-server",
+            Self::Valkey => "valkey-server",
             Self::Node => "Node.js",
             Self::Chromium => "Chromium",
             Self::NodePackages => "Node packages",
@@ -54,6 +58,7 @@ impl Need {
         match self {
             Self::WasmTarget => wasm_target::ensure(workspace),
             Self::Redis => apt::ensure(redis::PROGRAM, redis::PROGRAM),
+            Self::Valkey => valkey::ensure(),
             Self::Node => apt::ensure("node", "nodejs"),
             Self::Chromium => {
                 apt::ensure("chromium", "chromium")?;

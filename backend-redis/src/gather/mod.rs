@@ -134,7 +134,7 @@ impl<G: Gathers> Gather<G> {
             // Boxed, so that a gathered call does not carry the room that one alone needs.
             return Box::pin(self.gathers.alone(&self.client, &question, deadline)).await;
         }
-        self.client.gate.check(G::OPERATION)?;
+        self.client.check(G::OPERATION)?;
         let (answer, wait) = oneshot::channel();
         self.queue(Waiting { question, deadline, answer });
         let answered = wait.await.map_err(|_| interrupted(G::OPERATION))?;

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use larder_core::session::TOMBSTONE;
 use larder_core::{StoreError, Timestamp};
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError, Value};
 
 use super::RedisSessions;
 use crate::batch::KEYS_PER_COMMAND;
 use crate::client::Request;
+use crate::cluster::Apart;
 use crate::config::LONGEST;
+use crate::connection::Connection;
 use crate::script::Run;
 
 /// By its text always: it is short, and is to be done before the script that comes after it, which
@@ -35,16 +36,24 @@ impl Request for Write<'_> {
         self.run.repeatable
     }
 
-    async fn send(&self, connection: &mut MultiplexedConnection) -> Result<Value, RedisError> {
+    async fn send(&self, connection: &mut Connection) -> Result<Value, RedisError> {
         let Some(note) = &self.note else { return self.run.send(connection).await };
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.add_command(note.clone()).add_command(self.run.by_hash());
-        let mut replies = connection.send_packed_commands(&pipeline, 0, 2).await?;
+        let mut replies = connection.send_pipeline(&pipeline).await?;
         let written = replies.pop().unwrap_or(Value::Nil);
         if let Some(noted) = replies.pop() {
             noted.extract_error()?;
         }
         self.run.answer(connection, Ok(written)).await
+    }
+
+    /// The index may be on another node: it is told first.
+    async fn send_apart(&self, apart: &Apart<'_>) -> Result<Value, StoreError> {
+        if let Some(note) = &self.note {
+            note.send_apart(apart).await?;
+        }
+        self.run.send_apart(apart).await
     }
 }
 
