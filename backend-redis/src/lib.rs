@@ -1,4 +1,5 @@
-//! Larder on Redis and Valkey: the store, over one multiplexed connection.
+//! Larder on Redis and Valkey, one server, a Cluster, or behind sentinels: the store, over one
+//! multiplexed connection to each server.
 //!
 //! In the order a reader needs it:
 //!
@@ -25,7 +26,8 @@
 //!
 //! # Metrics
 //!
-//! Through the [`metrics`] facade, each with the label `address` (see [`RedisStore::address`]).
+//! Through the [`metrics`] facade, each with the label `address` (see [`RedisStore::address`]), which
+//! on a Cluster is that of one node, but for gathering and overload.
 //! Install the recorder before the first store is made.
 //!
 //! | name | kind | what |

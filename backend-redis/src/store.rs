@@ -26,7 +26,7 @@ use crate::rate_limits::RedisRateLimits;
 use crate::sessions::{ExpressSessions, RedisSessions};
 use crate::{epochs, scan, ttl};
 
-/// A [`Store`] on Redis 6 or newer, or Valkey, over one multiplexed connection.
+/// A [`Store`] on Redis 6 or newer, or Valkey, over one multiplexed connection to each server.
 ///
 /// Clones share the connection; it is dropped with the last of them, or by
 /// [`close`](Store::close).
@@ -66,6 +66,27 @@ use crate::{epochs, scan, ttl};
 /// way, until no read is left to gather: no read waits for a timer, and a busy store does more
 /// reads. A read sees every write that was acknowledged before it began. A key of another type is
 /// an error alone and a miss in an `MGET`.
+///
+/// # On a Cluster
+///
+/// See [`RedisStoreBuilder::cluster`]. Every master has a connection and a circuit breaker of its
+/// own: one that is down costs the keys of its slots alone. Redirections (`MOVED`, `ASK`) are
+/// followed, so that slots may move while calls are made.
+///
+/// `get_many`, `put_many` and `remove_many` go to all nodes at once, a command for each key, and fail
+/// where one of the nodes does. Reads are not gathered. `scan` asks one master after the other, and
+/// all of them a second time where slots moved meanwhile: a key may come up twice, and one that is
+/// there from the first page to the last comes up, as long as it moves but once. `ready` asks every
+/// master.
+///
+/// # Behind sentinels
+///
+/// See [`RedisStoreBuilder::sentinel`]. The sentinels are asked where the master is before every
+/// attempt to connect, and the connection is left when the master becomes a replica, or does not
+/// answer.
+///
+/// A replica that takes over, there or in a Cluster, may lack what was acknowledged just before:
+/// Redis replicates after it has answered.
 ///
 /// # Example
 ///
@@ -146,7 +167,7 @@ impl RedisStore {
         &self.0.client.address
     }
 
-    /// Whether a connection to a ready server stands.
+    /// Whether a connection to a ready server stands; on a Cluster, to one of its masters at least.
     ///
     /// ```
     /// # fn report(store: &larder_redis::RedisStore) {
@@ -158,7 +179,8 @@ impl RedisStore {
         self.0.client.is_live()
     }
 
-    /// What the circuit breaker does with calls now.
+    /// What the circuit breaker does with calls now; on a Cluster, the one of its masters that
+    /// refuses most.
     ///
     /// ```
     /// # fn report(store: &larder_redis::RedisStore) {

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use larder_core::rate_limit::Check;
+use larder_core::session::{SessionRecord, Updated};
 use larder_core::{
-    Glob, PutEntry, Quota, RateLimitStore, Store, StoreError, StoreErrorKind, hours, millis,
-    seconds,
+    Glob, PutEntry, Quota, RateLimitStore, SessionStore, Store, StoreError, StoreErrorKind, hours,
+    millis, seconds,
 };
 use larder_redis::{RedisStore, RedisStoreBuilder};
 use larder_tests::eventually;
@@ -93,8 +94,6 @@ async fn a_slot_moves_under_load_and_no_call_fails() {
     let to = (from + 1) % 3;
     let keys: Vec<String> = (0..8).map(|number| format!("{{moves}}{number}")).collect();
     let loads: Vec<Load> = keys.iter().map(|key| Load::on(&store, key.clone())).collect();
-    let quotas = [Quota::per_day(1_000_000)];
-    let limits = store.rate_limits();
     for load in &loads {
         load.goes_on(5).await;
     }
@@ -123,7 +122,60 @@ async fn a_slot_moves_under_load_and_no_call_fails() {
         let stats = cluster.node(from).command(&["INFO", "errorstats"]);
         assert!(stats.contains(&format!("errorstat_{seen}:")), "{stats}");
     }
-    assert!(limits.check(&Check::new("moves", &quotas)).await.unwrap().is_allowed());
+}
+
+#[tokio::test]
+async fn a_session_is_changed_where_its_slot_is_on_its_way_to() {
+    let cluster = RedisCluster::start();
+    let sessions = patient(&cluster).await.sessions();
+    let slot = cluster.slot_of("session");
+    let from = cluster.first_owner_of(slot);
+    let to = (from + 1) % 3;
+    let now = sessions.runtime().now();
+    let record = SessionRecord::new(now, now + hours(1));
+    let first = sessions.create("session", &record).await.unwrap().unwrap();
+    cluster.begin_move(slot, from, to);
+    cluster.move_key("session", from, to);
+    // The script is not known there yet.
+    let updated = sessions.update("session", &first, &record).await.unwrap();
+    let Updated::Done(second) = updated else { panic!("{updated:?}") };
+    let found = sessions.load("session").await.unwrap().unwrap();
+    assert_eq!(found.version, second);
+    assert!(sessions.remove("session").await.unwrap());
+    cluster.end_move(slot, to);
+    assert!(sessions.load("session").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_check_whose_slot_is_on_its_way_counts_or_fails() {
+    let cluster = RedisCluster::start();
+    let store = store(&cluster).command_timeout(seconds(30)).backoff(millis(1), millis(1));
+    let limits = store.connect().await.unwrap().rate_limits();
+    let quotas = [Quota::per_day(100)];
+    let key = format!("{{limit:moves}}:{}", quotas[0].name());
+    let slot = cluster.slot_of(&key);
+    let from = cluster.first_owner_of(slot);
+    let to = (from + 1) % 3;
+    let mut counted = 0;
+    let mut count = async |times: usize| {
+        for _ in 0..times {
+            match limits.check(&Check::new("moves", &quotas)).await {
+                Ok(decision) => {
+                    counted += 1;
+                    assert_eq!(decision.remaining(), Some(100 - counted));
+                }
+                Err(error) => assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}"),
+            }
+        }
+        counted
+    };
+    assert_eq!(count(5).await, 5);
+    cluster.begin_move(slot, from, to);
+    count(5).await;
+    cluster.move_key(&key, from, to);
+    let before = count(5).await;
+    cluster.end_move(slot, to);
+    assert_eq!(count(5).await, before + 5);
 }
 
 #[tokio::test]

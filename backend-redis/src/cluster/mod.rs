@@ -164,6 +164,8 @@ impl Cluster {
         let mut known = shared.known.subscribe();
         let mut seen = None;
         loop {
+            // Before anything else: who was to read it may have gone with its runtime.
+            shared.refresh(call.operation)?;
             {
                 let now = known.borrow_and_update();
                 if now.is_closed {
@@ -182,7 +184,6 @@ impl Cluster {
                     return Err(not_connected(call.operation, last));
                 }
             }
-            shared.refresh(call.operation)?;
             let Ok(changed) = timeout_at(call.deadline, known.changed()).await else {
                 let now = known.borrow();
                 let address = shared.config.target.address();
