@@ -67,7 +67,7 @@ impl SessionLayer {
     /// What else the cookie has is to be the same as there: [`Secure`](SessionLayerBuilder::insecure)
     /// and [`SameSite=Lax`](SessionLayerBuilder::same_site) are defaults here, and not there. Where the
     /// services have no `maxAge`, it ends
-    /// [with the browser](SessionLayerBuilder::until_the_browser_closes).
+    /// [with the browser](SessionLayerBuilder::until_browser_closes).
     ///
     /// ```
     /// use larder_core::{MemorySessions, Sessions};
@@ -189,7 +189,7 @@ impl SessionLayerBuilder {
     /// The cookie ends with the browser, as far as that forgets cookies when it is closed. By default
     /// it has a `Max-Age`, and lives as long as its session: for the sessions'
     /// [idle time](larder_core::SessionsBuilder::idle), a week by default, after its last use.
-    pub fn until_the_browser_closes(mut self) -> Self {
+    pub fn until_browser_closes(mut self) -> Self {
         self.attributes.ends_with_the_browser = true;
         self
     }

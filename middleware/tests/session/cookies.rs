@@ -54,7 +54,7 @@ fn it_has_the_attributes_it_is_given() {
             "__Host-session; Max-Age=604800; Path=/; Secure; HttpOnly; SameSite=None; Partitioned",
         ),
         (
-            |layer| layer.until_the_browser_closes(),
+            |layer| layer.until_browser_closes(),
             "__Host-session; Path=/; Secure; HttpOnly; SameSite=Lax",
         ),
     ] {
