@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use compact_str::{CompactString, format_compact};
 use futures::future::{BoxFuture, FutureExt};
 use http::HeaderName;
 use http::request::Parts;
@@ -48,7 +49,7 @@ pub(super) const UNKNOWN: &str = "unknown";
 pub struct By(Kind);
 
 type Find = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
-type FindLater = Arc<dyn Fn(&Parts) -> BoxFuture<'static, Option<String>> + Send + Sync>;
+type FindLater = Arc<dyn Fn(&Parts) -> BoxFuture<'static, Option<CompactString>> + Send + Sync>;
 
 #[derive(Clone)]
 enum Kind {
@@ -157,7 +158,7 @@ impl By {
 
     fn find(&self, request: &Parts) -> Key {
         match &self.0 {
-            Kind::ClientIp(address) => address.key(request).into(),
+            Kind::ClientIp(address) => Key::Now(address.text(request)),
             Kind::Header(name) => header(request, name).into(),
             Kind::Path => Some(whole_uri(request).path().to_owned()).into(),
             Kind::Function(find) => find(request).into(),
@@ -175,7 +176,7 @@ impl By {
                 }
             },
             Kind::Both(both) => match (both.0.find(request), both.1.find(request)) {
-                (Key::Now(a), Key::Now(b)) => joined(a, b).into(),
+                (Key::Now(a), Key::Now(b)) => Key::Now(joined(a, b)),
                 (a, b) => {
                     Key::Later(async move { joined(a.found().await, b.found().await) }.boxed())
                 }
@@ -223,21 +224,21 @@ impl fmt::Debug for By {
     }
 }
 
-/// A request's key, if it has one.
+/// A request's key, if it has one. An address needs no allocation.
 pub(super) enum Key {
-    Now(Option<String>),
-    Later(BoxFuture<'static, Option<String>>),
+    Now(Option<CompactString>),
+    Later(BoxFuture<'static, Option<CompactString>>),
 }
 
 impl Key {
-    fn map(self, change: impl FnOnce(String) -> String + Send + 'static) -> Self {
+    fn map(self, change: impl FnOnce(CompactString) -> CompactString + Send + 'static) -> Self {
         match self {
-            Self::Now(key) => Self::from(key.map(change)),
+            Self::Now(key) => Self::Now(key.map(change)),
             Self::Later(key) => Self::Later(key.map(|key| key.map(change)).boxed()),
         }
     }
 
-    async fn found(self) -> Option<String> {
+    async fn found(self) -> Option<CompactString> {
         match self {
             Self::Now(key) => key,
             Self::Later(key) => key.await,
@@ -251,19 +252,19 @@ impl From<Option<String>> for Key {
     }
 }
 
-fn not_empty(key: Option<String>) -> Option<String> {
-    key.filter(|key| !key.is_empty())
+fn not_empty(key: Option<String>) -> Option<CompactString> {
+    key.filter(|key| !key.is_empty()).map(CompactString::from)
 }
 
 /// A failure is remembered by the session, for its layer.
-async fn of_session(session: Session) -> Option<String> {
+async fn of_session(session: Session) -> Option<CompactString> {
     match session.user().await.ok()? {
-        Some(user) => Some(format!("user:{user}")),
-        None => session.key().await.ok()?,
+        Some(user) => Some(format_compact!("user:{user}")),
+        None => session.key().await.ok()?.map(CompactString::from),
     }
 }
 
-async fn or(key: Option<String>, other: Key) -> Option<String> {
+async fn or(key: Option<CompactString>, other: Key) -> Option<CompactString> {
     match key {
         Some(key) => Some(key),
         None => other.found().await,
@@ -277,13 +278,13 @@ fn header(request: &Parts, name: &HeaderName) -> Option<String> {
         key.push(b',');
         key.extend_from_slice(line.as_bytes());
     }
-    Some(String::from_utf8(key).unwrap_or_else(|error| hash(error.as_bytes())))
+    Some(String::from_utf8(key).unwrap_or_else(|error| hash(error.as_bytes()).into()))
 }
 
 /// What belongs to which of the two can be told from the result.
-fn joined(a: Option<String>, b: Option<String>) -> Option<String> {
-    let escaped = |text: String| match text.contains(['|', '%']) {
-        true => text.replace('%', "%25").replace('|', "%7C"),
+fn joined(a: Option<CompactString>, b: Option<CompactString>) -> Option<CompactString> {
+    let escaped = |text: CompactString| match text.contains(['|', '%']) {
+        true => text.replace('%', "%25").replace('|', "%7C").into(),
         false => text,
     };
     let mut key = escaped(a?);
@@ -296,9 +297,9 @@ fn is_within_rules(key: &str) -> bool {
     key != UNKNOWN && check_key(key, LONGEST, "the rate limit").is_ok()
 }
 
-fn hash(key: impl AsRef<[u8]>) -> String {
+fn hash(key: impl AsRef<[u8]>) -> CompactString {
     let mut hashed = String::with_capacity(71);
     hashed.push_str("sha256:");
     push_hex(&mut hashed, &Sha256::digest(key));
-    hashed
+    hashed.into()
 }

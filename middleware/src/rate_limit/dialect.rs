@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
+use http::header::{Entry, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use larder_core::Timestamp;
 use larder_core::rate_limit::{Decision, QuotaReport, Rule};
@@ -157,11 +157,9 @@ impl Told<'_> {
 
 fn x_rate_limit(told: &Told<'_>, headers: &mut HeaderMap) {
     let Some((limit, remaining, reset)) = told.binding() else { return };
-    if headers.contains_key(X_RATELIMIT_LIMIT) {
-        return;
-    }
     headers.reserve(3);
-    headers.insert(X_RATELIMIT_LIMIT, digits(limit));
+    let Entry::Vacant(entry) = headers.entry(X_RATELIMIT_LIMIT) else { return };
+    entry.insert(digits(limit));
     headers.insert(X_RATELIMIT_REMAINING, digits(remaining));
     headers.insert(X_RATELIMIT_RESET, digits(reset.as_micros().div_ceil(1_000_000)));
 }
@@ -266,19 +264,9 @@ fn push_string(text: &mut String, name: &str) {
 
 /// A number, in one allocation of its length. `HeaderValue::from` takes two, of which one is larger:
 /// every response has three of them.
-fn digits(mut number: u64) -> HeaderValue {
-    // As many as the largest has.
-    let mut text = [0; 20];
-    let mut begin = text.len();
-    for (at, digit) in text.iter_mut().enumerate().rev() {
-        // Below ten.
-        *digit = b'0' + (number % 10) as u8;
-        (number, begin) = (number / 10, at);
-        if number == 0 {
-            break;
-        }
-    }
-    HeaderValue::from_bytes(&text[begin..]).unwrap_or_else(|_| HeaderValue::from(0_u64))
+fn digits(number: u64) -> HeaderValue {
+    HeaderValue::from_str(itoa::Buffer::new().format(number))
+        .unwrap_or_else(|_| HeaderValue::from(number))
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, text: String) {

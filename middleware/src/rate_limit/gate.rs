@@ -1,6 +1,7 @@
 //! Whether a request may pass, and what its response is told.
 
 use bytes::Bytes;
+use compact_str::CompactString;
 use futures::future::BoxFuture;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
@@ -26,8 +27,8 @@ pub(super) struct Waits {
 }
 
 enum WaitsFor {
-    Key(BoxFuture<'static, Option<String>>),
-    Decision { key: String },
+    Key(BoxFuture<'static, Option<CompactString>>),
+    Decision { key: CompactString },
 }
 
 /// Decides, where nothing has to be waited for.
@@ -72,7 +73,11 @@ pub(super) async fn enter(
 }
 
 /// What the request is counted by, or what the policy says where it has no key.
-fn identify(shared: &Shared, key: Option<String>, request: &Parts) -> Result<String, Box<Entry>> {
+fn identify(
+    shared: &Shared,
+    key: Option<CompactString>,
+    request: &Parts,
+) -> Result<CompactString, Box<Entry>> {
     if let Some(key) = key {
         return Ok(key);
     }
@@ -92,7 +97,7 @@ fn enter_by(
     shared: &Shared,
     limiter: &RateLimiter,
     request: &mut Parts,
-    key: String,
+    key: CompactString,
     result: Result<Decision, Error>,
 ) -> Entry {
     let decision = match result {

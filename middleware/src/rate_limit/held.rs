@@ -1,5 +1,6 @@
 //! What a request has taken, for as long as it may have to be given back.
 
+use compact_str::CompactString;
 use futures::FutureExt;
 use larder_core::rate_limit::{Decision, Permit};
 use larder_core::{RateLimitStore as _, RateLimiter, Runtime as _};
@@ -7,15 +8,15 @@ use larder_core::{RateLimitStore as _, RateLimiter, Runtime as _};
 /// A lease, which ends when this is dropped, and the cost, which may be given back before.
 pub(super) struct Held {
     limiter: RateLimiter,
-    key: String,
+    key: CompactString,
     taken: u64,
     permit: Option<Permit>,
 }
 
 impl Held {
-    pub(super) fn new(limiter: &RateLimiter, key: String, decision: &Decision) -> Self {
+    pub(super) fn new(limiter: &RateLimiter, key: CompactString, decision: &Decision) -> Self {
         let has_lease = decision.lease().is_some();
-        let permit = has_lease.then(|| limiter.permit(&key, decision.clone()));
+        let permit = has_lease.then(|| limiter.permit(key.as_str(), decision.clone()));
         Self { limiter: limiter.clone(), key, taken: decision.taken(), permit }
     }
 

@@ -4,9 +4,11 @@ mod fields;
 mod forwarded;
 mod node;
 
-use std::fmt::{self, Write as _};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use arrayvec::ArrayString;
+use compact_str::{CompactString, format_compact};
 use http::request::Parts;
 use http::{Extensions, HeaderName};
 
@@ -146,18 +148,39 @@ impl ClientIp {
     /// `2001:db8:1:2::/64`.
     #[must_use]
     pub fn key(&self, request: &Parts) -> Option<String> {
-        // The longest IPv4 address has 15 characters; a network, as a rule, a few more.
-        let mut key = String::with_capacity(24);
-        match self.of(request)? {
-            IpAddr::V4(address) => write!(key, "{address}"),
-            IpAddr::V6(address) if self.ipv6_prefix == 128 => write!(key, "{address}"),
-            IpAddr::V6(address) => {
-                write!(key, "{}/{}", network(address, self.ipv6_prefix), self.ipv6_prefix)
-            }
-        }
-        .ok()?;
-        Some(key)
+        self.text(request).map(String::from)
     }
+
+    /// As [`key`](Self::key), mostly without an allocation.
+    pub(super) fn text(&self, request: &Parts) -> Option<CompactString> {
+        Some(match self.of(request)? {
+            IpAddr::V4(address) => dotted(address),
+            IpAddr::V6(address) if self.ipv6_prefix == 128 => format_compact!("{address}"),
+            IpAddr::V6(address) => {
+                format_compact!("{}/{}", network(address, self.ipv6_prefix), self.ipv6_prefix)
+            }
+        })
+    }
+}
+
+/// As it is displayed: what that takes is much of what it takes to limit a request.
+fn dotted(address: Ipv4Addr) -> CompactString {
+    let mut text = ArrayString::<15>::new();
+    // There is room for the longest.
+    let mut push = |byte: u8| text.try_push(char::from(byte)).unwrap_or_default();
+    for (at, octet) in address.octets().into_iter().enumerate() {
+        if at > 0 {
+            push(b'.');
+        }
+        if octet >= 100 {
+            push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            push(b'0' + octet / 10 % 10);
+        }
+        push(b'0' + octet % 10);
+    }
+    CompactString::from(text.as_str())
 }
 
 impl Default for ClientIp {
@@ -214,5 +237,21 @@ impl From<SocketAddr> for PeerAddr {
 impl fmt::Debug for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::test;
+
+    #[test]
+    fn an_address_is_written_as_it_is_displayed() {
+        for octet in 0..=u8::MAX {
+            for address in [[octet, 0, 9, 10], [255, octet, 99, 100], [1, 200, octet, octet]] {
+                let address = Ipv4Addr::from(address);
+                assert_eq!(dotted(address), address.to_string());
+            }
+        }
     }
 }
