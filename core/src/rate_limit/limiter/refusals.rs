@@ -83,14 +83,15 @@ impl Refusals {
 
     /// The answer to `check`, where it is known to be refused at `now`.
     pub(super) fn answer(&self, check: &Check<'_>, now: Timestamp) -> Option<Decision> {
-        self.keys.change(check.key, now, |slot| {
+        let answer = self.keys.change_known(check.key, now, |slot| {
             if slot.0.as_ref().is_some_and(|refusal| now < refusal.asked) {
                 // The clock went back, and would come to this time again.
                 slot.0 = None;
             }
             let refusal = slot.0.as_ref().filter(|refusal| refusal.answers(check, now))?;
             Some(refusal.decision.clone().remembered(now.since(refusal.answered)))
-        })
+        });
+        answer.flatten()
     }
 
     /// Remembers a refusal that the store was asked for at `asked` and answered by `answered`; it
@@ -134,7 +135,7 @@ impl Refusals {
     /// To be called when `key` was allowed something by `quotas`: what is left is less than a refusal
     /// by one of them has told, and no block holds.
     pub(super) fn allowed(&self, key: &str, quotas: &[Quota], now: Timestamp) {
-        self.keys.change(key, now, |slot| {
+        self.keys.change_known(key, now, |slot| {
             slot.0 = slot.0.take().filter(|refusal| !refusal.ends_by(quotas));
         });
     }
@@ -144,7 +145,7 @@ impl Refusals {
         // Counted first: a refusal that is just being remembered is either seen to be older than
         // this, or is in its place by now.
         self.changes(key).fetch_add(1, Ordering::AcqRel);
-        self.keys.change(key, Timestamp::MAX, |slot| slot.0 = None);
+        self.keys.change_known(key, Timestamp::MAX, |slot| slot.0 = None);
     }
 }
 
