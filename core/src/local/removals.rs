@@ -60,3 +60,40 @@ impl Removed {
         self.pattern.matches(key) || (!key.is_ascii() && key.starts_with(&self.prefix))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::test;
+
+    #[test]
+    fn only_later_patterns_concern_a_key() {
+        let removals = Removals::default();
+        removals.add(Glob::new("users:*"));
+        let seen = removals.last();
+        assert!(removals.concern("users:1", 0) && !removals.concern("users:1", seen));
+        removals.add(Glob::new("orders:*"));
+        assert!(!removals.concern("users:1", seen) && removals.concern("orders:1", seen));
+    }
+
+    #[test]
+    fn whoever_is_too_far_behind_is_concerned() {
+        let removals = Removals::default();
+        let others = |n| (0..n).for_each(|_| removals.add(Glob::new("orders:*")));
+        others(REMEMBERED);
+        assert!(!removals.concern("users:1", 0), "all of them are remembered");
+        others(1);
+        assert!(removals.concern("users:1", 0), "the first of them is forgotten");
+        assert!(!removals.concern("users:1", 1));
+        others(10 * REMEMBERED);
+        assert_eq!(lock(&removals.patterns).len(), REMEMBERED);
+    }
+
+    /// Redis matches bytes: `?` is half of an `é` there.
+    #[test]
+    fn what_a_store_may_match_is_concerned() {
+        let removals = Removals::default();
+        removals.add(Glob::new("caf??"));
+        assert!(removals.concern("café", 0) && !removals.concern("tofé", 0));
+    }
+}
