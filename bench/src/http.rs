@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use axum::Router;
+use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use bytes::Bytes;
 use clap::ValueEnum;
+use governor::middleware::NoOpMiddleware;
 use larder_core::{
     Cache, CacheBuilder, MemoryRateLimits, MemorySessions, MemoryStore, Quota, RateLimiter, minutes,
 };
@@ -19,6 +21,7 @@ use larder_http::{RateLimit, ResponseCache};
 use larder_redis::{RedisSessions, RedisStore};
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
+use tower_governor::key_extractor::PeerIpKeyExtractor;
 
 use crate::Effort;
 use crate::rounds::{self, Turn};
@@ -36,8 +39,12 @@ pub(crate) enum Front {
     Bare,
     Memory,
     Redis,
+    /// The handler, which sends headers as a limit does.
+    BareWithHeaders,
     Limit,
+    LimitWithoutHeaders,
     TowerGovernor,
+    TowerGovernorWithoutHeaders,
     Session,
     SessionRedis,
     TowerSessions,
@@ -48,7 +55,7 @@ impl Front {
     /// The header by which a response tells that it came this way.
     fn header(self) -> Option<&'static str> {
         match self {
-            Self::Bare => None,
+            Self::Bare | Self::LimitWithoutHeaders | Self::TowerGovernorWithoutHeaders => None,
             // Their handler answers only who has a session.
             _ if self.has_sessions() => None,
             Self::Memory | Self::Redis => Some("x-cache: hit"),
@@ -66,17 +73,36 @@ impl Front {
 /// A limit that is never reached.
 const RATE: u32 = 10;
 const BURST: u32 = u32::MAX;
+const CANNOT_BE: &str = "a limit that cannot be";
+
+/// As long as those of a limit.
+const LIMIT_HEADERS: [(HeaderName, &str); 3] = [
+    (HeaderName::from_static("x-ratelimit-limit"), "4294967295"),
+    (HeaderName::from_static("x-ratelimit-remaining"), "4294967294"),
+    (HeaderName::from_static("x-ratelimit-reset"), "1790000000"),
+];
+
+fn governor() -> GovernorConfigBuilder<PeerIpKeyExtractor, NoOpMiddleware> {
+    let mut config = GovernorConfigBuilder::default();
+    config.period(Duration::from_secs(1) / RATE).burst_size(BURST);
+    config
+}
 
 /// Serves the handler until the process is ended, and says on which port.
 pub(crate) fn serve(front: Front, redis: Option<&str>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let body = Bytes::from(page());
+        let with_headers = body.clone();
         let handler = get(move || {
             let body = body.clone();
             async move { ([(CONTENT_TYPE, "application/json")], body) }
         });
         let app = Router::new().route(PATH, handler);
+        let with_headers = get(move || {
+            let body = with_headers.clone();
+            async move { (LIMIT_HEADERS, [(CONTENT_TYPE, "application/json")], body) }
+        });
         let app = match front {
             Front::Session => sessions::larder(MemorySessions::new())?,
             Front::SessionRedis => {
@@ -91,30 +117,33 @@ pub(crate) fn serve(front: Front, redis: Option<&str>) -> Result<()> {
                 sessions::tower_sessions(sessions::redis_store(url).await?)
             }
             Front::Bare => app,
+            Front::BareWithHeaders => Router::new().route(PATH, with_headers),
             Front::Memory => cached(app, Cache::builder(MemoryStore::new()))?,
             Front::Redis => {
                 let url = redis.context("--redis is missing")?;
                 cached(app, Cache::builder(RedisStore::connect(url).await?))?
             }
-            Front::Limit => {
+            Front::Limit | Front::LimitWithoutHeaders => {
                 let quota = Quota::per_second(RATE.into()).burst(BURST.into());
                 let limiter = RateLimiter::builder(MemoryRateLimits::new()).quota(quota).build()?;
-                app.layer(RateLimit::new(limiter))
+                let limit = RateLimit::new(limiter);
+                app.layer(if front == Front::Limit { limit } else { limit.headers([]) })
             }
             Front::TowerGovernor => {
-                let config = GovernorConfigBuilder::default()
-                    .period(Duration::from_secs(1) / RATE)
-                    .burst_size(BURST)
-                    .use_headers()
-                    .finish()
-                    .context("a limit that cannot be")?;
+                let config = governor().use_headers().finish().context(CANNOT_BE)?;
                 app.layer(GovernorLayer::new(config))
+            }
+            Front::TowerGovernorWithoutHeaders => {
+                app.layer(GovernorLayer::new(governor().finish().context(CANNOT_BE)?))
             }
         };
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         println!("{}", listener.local_addr()?.port());
         match front {
-            Front::Limit | Front::TowerGovernor => {
+            Front::Limit
+            | Front::LimitWithoutHeaders
+            | Front::TowerGovernor
+            | Front::TowerGovernorWithoutHeaders => {
                 let app = app.into_make_service_with_connect_info::<SocketAddr>();
                 axum::serve(listener, app).await?;
             }
@@ -168,25 +197,36 @@ pub(crate) fn compare(effort: Effort, mut row: impl FnMut(Row)) -> Result<()> {
 }
 
 pub(crate) fn compare_limits(effort: Effort, mut row: impl FnMut(Row)) -> Result<()> {
-    let bare = Server::start(Front::Bare, None)?;
-    let limit = Server::start(Front::Limit, None)?;
-    let tower_governor = Server::start(Front::TowerGovernor, None)?;
-    let contestants: Vec<Turn<'_>> = [&limit, &bare, &tower_governor]
-        .into_iter()
+    let fronts = [
+        Front::Limit,
+        Front::LimitWithoutHeaders,
+        Front::Bare,
+        Front::BareWithHeaders,
+        Front::TowerGovernor,
+        Front::TowerGovernorWithoutHeaders,
+    ];
+    let servers: Vec<Server> =
+        fronts.iter().map(|front| Server::start(*front, None)).collect::<Result<_>>()?;
+    let contestants: Vec<Turn<'_>> = servers
+        .iter()
         .map(|server| Box::new(|| server.requests_per_second(effort.wrk)) as Turn<'_>)
         .collect();
     let results = rounds::play(effort.rounds, contestants)?;
-    for (peer, name, goal) in [
-        (1, "bare axum handler", Goal::AtLeast(0.95)),
-        (2, "tower_governor, with headers", Goal::None),
+    let (limit, silent) = ("HTTP, rate limit, memory", "HTTP, rate limit, memory, no headers");
+    for (what, who, name, peer, goal) in [
+        (limit, 0, "bare axum handler", 2, Goal::AtLeast(0.95)),
+        (limit, 0, "bare axum handler with such headers", 3, Goal::None),
+        (limit, 0, "tower_governor, with headers", 4, Goal::None),
+        (silent, 1, "bare axum handler", 2, Goal::AtLeast(0.95)),
+        (silent, 1, "tower_governor", 5, Goal::None),
     ] {
         row(Row {
-            what: "HTTP, rate limit, memory".into(),
+            what: what.into(),
             peer: name,
             figures: Figures::Rate {
-                ours: results.median(0),
+                ours: results.median(who),
                 peers: results.median(peer),
-                ratio: results.ratio(0, peer),
+                ratio: results.ratio(who, peer),
             },
             goal,
         });

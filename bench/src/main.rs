@@ -63,10 +63,14 @@ enum Comparison {
     Redis,
     /// Loads of one cold key
     Loads,
-    /// Requests a second behind the response cache, and behind the rate limit
+    /// Requests a second behind the response cache
     Http,
-    /// A check of a rate limit
+    /// A check of a rate limit in memory
     Limits,
+    /// A check of a rate limit through Redis
+    RedisLimits,
+    /// Requests a second behind the rate limit
+    HttpLimits,
     /// Requests a second of a handler that reads its session
     Sessions,
 }
@@ -128,7 +132,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     if wanted(Comparison::Limits) {
         limits::compare(effort, print)?;
     }
-    if [Comparison::Redis, Comparison::Loads, Comparison::Limits].into_iter().any(wanted) {
+    if [Comparison::Redis, Comparison::Loads, Comparison::RedisLimits].into_iter().any(wanted) {
         let redis = Redis::start(None)?;
         if wanted(Comparison::Redis) {
             redis_reads::compare(effort, &redis, print)?;
@@ -136,14 +140,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         if wanted(Comparison::Loads) {
             loads::count(effort, &redis, print)?;
         }
-        if wanted(Comparison::Limits) {
+        if wanted(Comparison::RedisLimits) {
             redis_limits::compare(effort, &redis, print)?;
         }
     }
     if wanted(Comparison::Http) {
         http::compare(effort, print)?;
     }
-    if wanted(Comparison::Http) || wanted(Comparison::Limits) {
+    if wanted(Comparison::HttpLimits) {
         http::compare_limits(effort, print)?;
     }
     if wanted(Comparison::Http) || wanted(Comparison::Sessions) {
