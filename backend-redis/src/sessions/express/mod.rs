@@ -3,6 +3,8 @@
 mod cookie;
 mod members;
 mod port;
+#[cfg(test)]
+mod repeated;
 mod standing;
 mod text;
 

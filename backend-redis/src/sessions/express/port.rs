@@ -26,23 +26,23 @@ use crate::sessions::{LOADED_AT_ONCE, draw};
 const TRIES: u32 = 16;
 
 /// A session's text and note, to be written.
-struct Written {
+pub(super) struct Written {
     token: Token,
     kept: Kept,
-    text: Vec<u8>,
-    note: Vec<u8>,
+    pub(super) text: Vec<u8>,
+    pub(super) note: Vec<u8>,
     index: Option<Cmd>,
 }
 
 /// What came of ending a session.
-enum Buried {
+pub(super) enum Buried {
     Done(Option<String>),
     Not(Standing),
 }
 
 impl ExpressSessions {
     /// Runs a script on a session, after what its user's index is told.
-    async fn run(
+    pub(super) async fn run(
         &self,
         operation: &'static str,
         index: Option<Cmd>,
@@ -59,7 +59,11 @@ impl ExpressSessions {
     }
 
     /// The session, and a note of it where there was none.
-    async fn find(&self, operation: &'static str, key: &str) -> Result<Standing, StoreError> {
+    pub(super) async fn find(
+        &self,
+        operation: &'static str,
+        key: &str,
+    ) -> Result<Standing, StoreError> {
         let (now, reply) = self.look(operation, key).await?;
         self.standing(operation, (key, now), reply)
     }
@@ -93,7 +97,7 @@ impl ExpressSessions {
     }
 
     /// What is to be written of a session, after a state of which `kept` is left.
-    fn written(
+    pub(super) fn written(
         &self,
         operation: &'static str,
         key: &str,
@@ -150,7 +154,7 @@ impl ExpressSessions {
 
     /// Puts a new note of the session that was found, and lets that live as long; or says what stands
     /// there instead.
-    async fn put_note(
+    pub(super) async fn put_note(
         &self,
         operation: &'static str,
         (key, now): (&str, Timestamp),
@@ -179,7 +183,7 @@ impl ExpressSessions {
         !is_known
     }
 
-    async fn bury(
+    pub(super) async fn bury(
         &self,
         operation: &'static str,
         (key, now): (&str, Timestamp),
@@ -195,7 +199,7 @@ impl ExpressSessions {
             Value::BulkString(text) => {
                 Ok(Buried::Done(self.user.read(&text).ok().and_then(|content| content.user)))
             }
-            reply => self.standing(operation, (key, now), reply).map(Buried::Not),
+            reply => self.whatever_stands(operation, (key, now), reply).map(Buried::Not),
         }
     }
 
@@ -393,6 +397,7 @@ impl SessionStore for ExpressSessions {
                     return Ok(true);
                 }
                 Buried::Not(Standing::MovedTo(to)) => key = to,
+                Buried::Not(Standing::Unreadable(error)) => return Err(error),
                 Buried::Not(_) => return Ok(false),
             }
         }
