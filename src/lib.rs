@@ -10,7 +10,8 @@
 //!   [`MemoryRateLimits`] counts in this process, `redis::RedisRateLimits` (feature `redis`) in Redis.
 //!   `http::RateLimit` (feature `http`) is a tower layer that asks one about each request.
 //! - [`Sessions`]: what a visitor's requests share, and who is signed in; [`MemorySessions`] keeps
-//!   them in this process, `redis::RedisSessions` (feature `redis`) in Redis, `kv::DurableSessions`
+//!   them in this process, `redis::RedisSessions` (feature `redis`) in Redis, or beside
+//!   Express `redis::ExpressSessions`, `kv::DurableSessions`
 //!   and `kv::KvSessions` (feature `kv`) on Workers. `http::SessionLayer` (feature `http`) is a tower
 //!   layer that gives each request its session.
 //! - [`WriteBehind`]: writes that a journal acknowledges and a sink saves later; [`MemoryJournal`] is one
@@ -27,6 +28,7 @@
 //! | `http` | the tower middleware |
 //! | `axum` | the same, with whole paths in keys inside of nested routers of axum, the address of the connection, and sessions as handlers ask for them |
 //! | `encrypted-cookies` | cookies of sessions in which an id cannot be read |
+//! | `tower-sessions` | the stores of sessions for applications on the crate tower-sessions |
 //! | `msgpack` | the MessagePack codec |
 //! | `testing` | a virtual clock |
 //!
@@ -66,7 +68,7 @@ struct Readme;
 #[doc = include_str!("../docs/rate-limits.md")]
 struct RateLimitGuide;
 
-#[cfg(all(doctest, feature = "axum"))]
+#[cfg(all(doctest, feature = "axum", feature = "redis", feature = "tower-sessions"))]
 #[doc = include_str!("../docs/sessions.md")]
 struct SessionGuide;
 

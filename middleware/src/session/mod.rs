@@ -57,6 +57,8 @@ mod presented;
 mod seal;
 mod secret;
 mod service;
+#[cfg(feature = "tower-sessions")]
+mod tower_sessions;
 
 pub use body::SessionBody;
 pub use cookie::SameSite;
@@ -67,3 +69,5 @@ pub use handle::Session;
 pub use layer::{SessionLayer, SessionLayerBuilder};
 pub use secret::{Secret, Secrets};
 pub use service::SessionService;
+#[cfg(feature = "tower-sessions")]
+pub use tower_sessions::TowerSessions;
