@@ -3,8 +3,13 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use larder_core::{MemoryRateLimits, MemoryStore, RateLimitStore, Store};
-use larder_kv::{DurableRateLimits, DurableStore, KvRateLimits, KvStore, WorkerRuntime};
+use larder_core::{
+    MemoryRateLimits, MemorySessions, MemoryStore, RateLimitStore, SessionStore, Store,
+};
+use larder_kv::{
+    DurableRateLimits, DurableSessions, DurableStore, KvRateLimits, KvSessions, KvStore,
+    WorkerRuntime,
+};
 use larder_tests::conformance::Backend;
 use worker::send::SendWrapper;
 use worker::{Env, Error, Result};
@@ -39,6 +44,19 @@ pub(crate) fn limits(
     })
 }
 
+/// A handle on the sessions beside it.
+pub(crate) fn sessions(
+    name: &str,
+    env: &Env,
+    runtime: &WorkerRuntime,
+) -> Result<Arc<dyn SessionStore>> {
+    Ok(match name {
+        "kv" | "kv-local" => Arc::new(KvSessions::open(env, "KV", runtime).map_err(into_worker)?),
+        "durable" => Arc::new(DurableSessions::open(env, "LARDER", runtime).map_err(into_worker)?),
+        _ => Arc::new(MemorySessions::builder().on(runtime.clone())),
+    })
+}
+
 /// The backend of that name, for the conformance suite. Its entries outlive the run.
 pub(crate) fn backend(name: &str, env: &Env, runtime: &WorkerRuntime) -> Result<Backend> {
     let store = store(name, env, runtime)?;
@@ -49,12 +67,18 @@ pub(crate) fn backend(name: &str, env: &Env, runtime: &WorkerRuntime) -> Result<
     let run = format!("run{}", worker::Date::now().as_millis());
     let backend = Backend::new(name, open).run_name(run);
     if name != "durable" {
-        return Ok(backend.counting_in(limits(name, env, runtime)?));
+        let backend = backend.counting_in(limits(name, env, runtime)?);
+        return Ok(backend.keeping_in(sessions(name, env, runtime)?));
     }
-    let (env, runtime) = (SendWrapper::new(env.clone()), runtime.clone());
-    Ok(backend.counting(move || {
-        let limits = DurableRateLimits::open(&env, "LARDER", &runtime);
+    let (bound, clock) = (SendWrapper::new(env.clone()), runtime.clone());
+    let backend = backend.counting(move || {
+        let limits = DurableRateLimits::open(&bound, "LARDER", &clock);
         Box::pin(ready(limits.map(|limits| Arc::new(limits) as _)))
+    });
+    let (bound, clock) = (SendWrapper::new(env.clone()), runtime.clone());
+    Ok(backend.keeping(move || {
+        let sessions = DurableSessions::open(&bound, "LARDER", &clock);
+        Box::pin(ready(sessions.map(|sessions| Arc::new(sessions) as _)))
     }))
 }
 

@@ -9,14 +9,16 @@
 //! | `GET /loads/{key}` | how often this isolate has loaded the key |
 //! | `GET /take/{key}?limit=` | whether rate limits on Durable Objects allow one of so many an hour: `allowed` or `refused` |
 //! | `GET /histories?from=&to=` | how many checks histories of these seeds had in an object's storage, see `limits` |
+//! | `GET /sessions/…?user=` | see `sessions` |
 //! | `GET /probe/{name}` | see `probes` |
 
 mod backends;
 mod coalescing;
 mod limits;
 mod probes;
+mod sessions;
 
-use larder_core::RateLimitStore;
+use larder_core::{RateLimitStore, SessionStore};
 use larder_kv::WorkerRuntime;
 use larder_tests::conformance::{self, Claims};
 use worker::{Context, Env, Request, Response, Result, Url, event};
@@ -46,7 +48,9 @@ async fn fetch(request: Request, env: Env, ctx: Context) -> Result<Response> {
             let store = backends::store(backend, &env, &runtime)?;
             let claims = Claims::from(store.capabilities());
             let limits = backends::limits(backend, &env, &runtime)?;
-            Response::from_json(&claims.counting(limits.capabilities()))
+            let sessions = backends::sessions(backend, &env, &runtime)?;
+            let claims = claims.counting(limits.capabilities());
+            Response::from_json(&claims.keeping(sessions.capabilities()))
         }
         ["load", backend, key] => {
             let ms = number(&url, "ms");
@@ -67,6 +71,9 @@ async fn fetch(request: Request, env: Env, ctx: Context) -> Result<Response> {
         ["histories"] => {
             let object = env.durable_object("HISTORIES")?.get_by_name("histories")?;
             object.fetch_with_request(request).await
+        }
+        ["sessions", ref path @ ..] => {
+            Response::from_json(&sessions::answer(path, &url, &env, &runtime).await?)
         }
         ["probe", name] => Response::from_json(&probes::probe(name, &env, &ctx, &url).await?),
         _ => Response::error("not found", 404),
