@@ -1,4 +1,5 @@
-//! The conformance suite on a real Redis, which all cases share.
+//! The conformance suite on real servers, which all cases share: Redis, a Redis Cluster, a master
+//! behind sentinels, Valkey and a Cluster of it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,19 +7,32 @@ use std::sync::Arc;
 use larder_core::{Layout, RateLimitStore, SessionStore, Store, StoreError, seconds};
 use larder_redis::RedisStore;
 use larder_tests::conformance::{self, Backend, Claims};
-use larder_tests::redis_server::RedisServer;
+use larder_tests::redis_cluster::RedisCluster;
+use larder_tests::redis_sentinels::RedisSentinels;
+use larder_tests::redis_server::{RedisServer, valkey};
 use larder_tests::trials::{self, Trials};
 
 fn main() -> ExitCode {
-    let server = RedisServer::start();
-    let url = server.url();
+    let redis = RedisServer::start();
+    let cluster = RedisCluster::start();
+    let sentinels = RedisSentinels::start();
+    let valkey_server = RedisServer::builder().program(valkey()).start();
+    let valkey_cluster = RedisCluster::builder().program(valkey()).start();
+    let runs = [
+        ("json", redis.url(), Layout::default()),
+        ("plain", redis.url(), Layout::Plain),
+        ("cluster", cluster.url(), Layout::default()),
+        ("sentinel", sentinels.url(), Layout::default()),
+        ("valkey", valkey_server.url(), Layout::default()),
+        ("valkey_cluster", valkey_cluster.url(), Layout::default()),
+    ];
     let mut trials = Trials::default();
     for case in conformance::cases() {
-        for (name, layout) in [("json", Layout::default()), ("plain", Layout::Plain)] {
-            let url = url.clone();
+        for (name, url, layout) in &runs {
+            let (name, layout, url) = (*name, layout.clone(), url.clone());
             let run = trials::on_tokio(move || {
                 let (counts, sessions) = (url.clone(), url.clone());
-                Backend::new("redis", move || Box::pin(open(url.clone())))
+                Backend::new(name, move || Box::pin(open(url.clone())))
                     .counting(move || Box::pin(open_limits(counts.clone())))
                     .keeping(move || Box::pin(open_sessions(sessions.clone())))
                     .layout(layout)
@@ -27,24 +41,29 @@ fn main() -> ExitCode {
             trials.add(name, case, run);
         }
         if case.name.starts_with("sessions::") {
-            let url = url.clone();
-            let run = trials::on_tokio(move || {
-                let sessions = url.clone();
-                Backend::new("redis", move || Box::pin(open(url.clone())))
-                    .keeping(move || Box::pin(open_express_sessions(sessions.clone())))
-                    .run_name("express")
-            });
-            trials.add("express", case, run);
+            for (name, url) in [("express", redis.url()), ("express_cluster", cluster.url())] {
+                let run = trials::on_tokio(move || {
+                    let sessions = url.clone();
+                    Backend::new(name, move || Box::pin(open(url.clone())))
+                        .keeping(move || Box::pin(open_express_sessions(sessions.clone())))
+                        .run_name(name)
+                });
+                trials.add(name, case, run);
+            }
         }
     }
-    trials.record("json", "redis", move || {
-        let store = RedisStore::lazy(&url)?;
-        let claims = Claims::from(store.capabilities());
-        let claims = claims.counting(store.rate_limits().capabilities());
-        Ok(claims.keeping(store.sessions().capabilities()))
-    });
+    for (run, backend, url) in
+        [("json", "redis", redis.url()), ("cluster", "redis-cluster", cluster.url())]
+    {
+        trials.record(run, backend, move || {
+            let store = RedisStore::lazy(&url)?;
+            let claims = Claims::from(store.capabilities());
+            let claims = claims.counting(store.rate_limits().capabilities());
+            Ok(claims.keeping(store.sessions().capabilities()))
+        });
+    }
     let code = trials.run();
-    drop(server);
+    drop((redis, cluster, sentinels, valkey_server, valkey_cluster));
     code
 }
 

@@ -7,9 +7,10 @@ use anyhow::{Context, Result};
 use larder_tests::conformance::{Record, page};
 
 /// The records and the titles of their columns.
-const BACKENDS: [(&str, &str); 4] = [
+const BACKENDS: [(&str, &str); 5] = [
     ("memory", "memory"),
     ("redis", "Redis, Valkey"),
+    ("redis-cluster", "Redis Cluster"),
     ("kv", "Workers KV"),
     ("durable", "Durable Objects"),
 ];

@@ -68,7 +68,7 @@ pub fn page(backends: &[(&str, Record)]) -> String {
     format!(
         "# What each backend guarantees\n\n\
          `cargo xtask docs backends` wrote this page from runs of the conformance suite: natively on \
-         memory\nand on a real Redis, and inside workerd on a KV namespace and on Durable Objects. \
+         memory\nand on a real Redis and a real Redis Cluster, and inside workerd on a KV namespace and on Durable Objects. \
          `cargo xtask test`\nruns the same, and fails where this page says anything else.\n\n\
          ## Claims\n\n\
          What a store says of itself, in its `Capabilities`. A limit that is exceeded is an error \
