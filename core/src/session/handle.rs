@@ -381,9 +381,12 @@ impl Session {
     /// ```
     pub async fn end_others(&self) -> Result<u64, Error> {
         let mut state = self.loaded().await?;
-        let Stored::Known { key, found } = &state.stored else { return Ok(0) };
-        let Some(user) = state.changes.user(Some(&found.session)) else { return Ok(0) };
-        let ended = self.sessions().remove_of_user(user, Some(key)).await;
+        let (this, stored) = match &state.stored {
+            Stored::Known { key, found } => (Some(key.as_str()), Some(&*found.session)),
+            Stored::Unknown | Stored::Nothing => (None, None),
+        };
+        let Some(user) = state.changes.user(stored) else { return Ok(0) };
+        let ended = self.sessions().remove_of_user(user, this).await;
         state.heard_of_end(Ending::Others, ended)
     }
 

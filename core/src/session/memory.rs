@@ -168,10 +168,19 @@ impl MemorySessions {
         self.len() == 0
     }
 
-    /// How many had to go before their time, for want of room.
+    /// How many had to go before their time, for want of room: sessions, tombstones, and what tells
+    /// which sessions a user has.
     #[must_use]
     pub fn evicted(&self) -> u64 {
-        self.inner.slots.evicted()
+        self.inner.slots.evicted() + self.inner.users.evicted()
+    }
+}
+
+#[cfg(test)]
+impl MemorySessions {
+    /// How many keys are kept for the user.
+    pub(super) fn indexed(&self, user: &str) -> usize {
+        self.inner.keys_of(self.inner.runtime.now(), user).len()
     }
 }
 
@@ -192,8 +201,16 @@ impl Inner {
         let Some(user) = &session.user else { return };
         self.users.change(user, now, |keys| {
             keys.0.retain(|_, expires_at| now < *expires_at);
-            keys.0.insert(key.to_owned(), session.expires_at);
+            // A save that meets a conflict comes by here too, and ends nothing earlier.
+            let ends_at = keys.0.entry(key.to_owned()).or_default();
+            *ends_at = session.expires_at.max(*ends_at);
         });
+    }
+
+    /// After the session is buried, so that it is missed by nobody.
+    fn unindex(&self, now: Timestamp, key: &str, user: Option<&str>) {
+        let Some(user) = user else { return };
+        self.users.change(user, now, |keys| keys.0.remove(key));
     }
 
     fn keys_of(&self, now: Timestamp, user: &str) -> Vec<String> {
@@ -212,14 +229,19 @@ impl Inner {
         while except != Some(&key) {
             let ended = self.slots.change(&key, now, |slot| match slot.live(now) {
                 Some((session, _)) if one_of_them(session) => {
+                    let ended = Arc::clone(session);
                     slot.bury(now, None);
-                    Ok(true)
+                    Ok(Some(ended))
                 }
-                Some(_) => Ok(false),
+                Some(_) => Ok(None),
                 None => Err(slot.absence(now)),
             });
             match ended {
-                Ok(ended) => return ended,
+                Ok(Some(ended)) => {
+                    self.unindex(now, &key, ended.user.as_deref());
+                    return true;
+                }
+                Ok(None) => return false,
                 Err(Updated::Moved(to)) => key = to,
                 Err(_) => return false,
             }
@@ -332,12 +354,18 @@ impl SessionStore for MemorySessions {
         let Some(version) = self.create(new_key, session).await? else {
             return Ok(Updated::Taken);
         };
+        let mut moved = None;
         let updated = inner.where_unchanged(now, key, expected, |slot| {
+            moved = slot.live(now).map(|(session, _)| Arc::clone(session));
             slot.bury(now, Some(new_key.to_owned()));
             Updated::Done(version)
         });
-        if !matches!(updated, Updated::Done(_)) {
-            inner.slots.change(new_key, now, |slot| *slot = Slot::Empty);
+        match moved {
+            Some(moved) => inner.unindex(now, key, moved.user.as_deref()),
+            None => {
+                inner.slots.change(new_key, now, |slot| *slot = Slot::Empty);
+                inner.unindex(now, new_key, session.user.as_deref());
+            }
         }
         Ok(updated)
     }

@@ -34,6 +34,7 @@ impl Presented {
     pub fn or(mut self, id: SessionId) -> Self {
         match &self.id {
             None => self.id = Some(id),
+            Some(first) if *first == id || self.others.contains(&id) => {}
             Some(_) => self.others.push(id),
         }
         self

@@ -85,7 +85,7 @@ impl Session {
         if let Some(failure) = state.failure() {
             return Err(failure.clone());
         }
-        if !state.changes.is_empty() {
+        if !state.changes.is_empty() || state.renews {
             self.load(&mut state).await?;
         }
         let stored = mem::replace(&mut state.stored, Stored::Unknown);
@@ -182,6 +182,9 @@ impl Session {
         mut found: StoredSession,
     ) -> Result<Saved, Error> {
         let mut overwritten = Vec::new();
+        let user = found.session.user.clone();
+        // Whether another request has moved the session, and given it to another user.
+        let (mut has_moved, mut is_anothers) = (false, false);
         for _ in 0..TRIES {
             let session = self.with_changes(state, SessionRecord::clone(&found.session))?;
             let new = if state.renews { Some(self.new_id()?) } else { None };
@@ -207,12 +210,25 @@ impl Session {
                         None => SessionCookie::Keep,
                     };
                     state.is_saved(&cookie, key, session, version);
+                    if is_anothers {
+                        // What this request changed is kept there; to read there is not its right.
+                        state.stored = Stored::Nothing;
+                    }
                     return Ok(Saved { cookie, overwritten, is_lost: false });
                 }
                 Updated::Conflict(theirs)
                     if self.sessions().runtime.now()
                         < self.sessions().lives.end_of(&theirs.session) =>
                 {
+                    let theirs_user = theirs.session.user.as_deref();
+                    is_anothers = has_moved
+                        && theirs_user.is_some()
+                        && theirs_user != user.as_deref()
+                        && theirs_user != state.changes.user(None);
+                    if is_anothers && state.renews {
+                        // Else whoever planted the old id would have the session by a new one.
+                        return self.write_to_none(state).await;
+                    }
                     for lost in state.changes.overwrites(&found.session.data, &theirs.session.data)
                     {
                         if !overwritten.contains(&lost) {
@@ -222,7 +238,7 @@ impl Session {
                     found = *theirs;
                 }
                 // Renewed by another request, which alone knows the new id.
-                Updated::Moved(to) => (key, state.presented) = (to, None),
+                Updated::Moved(to) => (key, state.presented, has_moved) = (to, None, true),
                 Updated::Taken => {}
                 Updated::Conflict(_) | Updated::Gone => return self.write_to_none(state).await,
             }

@@ -302,6 +302,132 @@ fn who_signs_in_shares_the_session_with_nobody_who_renewed_it_meanwhile() {
 }
 
 #[test]
+fn who_planted_an_id_follows_nobody_who_signed_in() {
+    let (runtime, _, sessions) = set_up();
+    runtime.block_on(async {
+        for signs_in in [false, true] {
+            let visit = sessions.open(None);
+            visit.insert("cart", &1).await.unwrap();
+            let planted = save(&visit).await.unwrap();
+            // Slow: it has loaded the session before the victim signs in.
+            let attacker = sessions.open(Some(planted.clone()));
+            assert_eq!(attacker.user().await.unwrap(), None);
+            let victim = sessions.open(Some(planted.clone()));
+            victim.sign_in("zoë").await.unwrap();
+            victim.insert("address", &7).await.unwrap();
+            let victims = save(&victim).await.unwrap();
+
+            match signs_in {
+                true => attacker.sign_in("mallory").await.unwrap(),
+                false => attacker.renew().await.unwrap(),
+            }
+            let saved = attacker.save().await.unwrap();
+            assert_eq!(saved.is_lost, !signs_in);
+            if let Some(attackers) = saved.cookie.id() {
+                let own = sessions.open(Some(attackers.clone()));
+                assert_eq!(own.user().await.unwrap().as_deref(), Some("mallory"));
+                assert_eq!(own.get::<u32>("address").await.unwrap(), None);
+            }
+            assert_eq!(attacker.get::<u32>("address").await.unwrap(), None);
+            let victim = sessions.open(Some(victims));
+            assert_eq!(victim.user().await.unwrap().as_deref(), Some("zoë"), "still signed in");
+        }
+    });
+}
+
+#[test]
+fn a_save_that_follows_a_session_reads_nothing_of_who_signed_in() {
+    let (runtime, _, sessions) = set_up();
+    runtime.block_on(async {
+        let visit = sessions.open(None);
+        visit.insert("cart", &1).await.unwrap();
+        let planted = save(&visit).await.unwrap();
+        let slow = sessions.open(Some(planted.clone()));
+        assert_eq!(slow.get::<u32>("cart").await.unwrap(), Some(1));
+        let victim = sessions.open(Some(planted));
+        victim.sign_in("zoë").await.unwrap();
+        victim.insert("address", &7).await.unwrap();
+        let victims = save(&victim).await.unwrap();
+
+        slow.insert("theme", &5).await.unwrap();
+        assert_eq!(slow.save().await.unwrap().cookie, SessionCookie::Keep);
+        assert_eq!(value(&sessions, &victims, "theme").await, Some(5), "it is kept all the same");
+        assert_eq!(slow.user().await.unwrap(), None);
+        assert_eq!(slow.get::<u32>("address").await.unwrap(), None);
+    });
+}
+
+#[test]
+fn who_signs_in_anew_can_end_the_other_sessions_at_once() {
+    let (runtime, _, sessions) = set_up();
+    runtime.block_on(async {
+        let old = signed_in(&sessions, "zoë").await;
+        let visit = sessions.open(None);
+        visit.sign_in("zoë").await.unwrap();
+        assert_eq!(visit.end_others().await.unwrap(), 1);
+        let new = save(&visit).await.unwrap();
+        assert_eq!(sessions.open(Some(old)).user().await.unwrap(), None);
+        assert_eq!(sessions.open(Some(new)).user().await.unwrap().as_deref(), Some("zoë"));
+    });
+}
+
+#[test]
+fn an_id_that_is_presented_many_times_is_looked_up_once() {
+    let (runtime, store, sessions) = set_up();
+    runtime.block_on(async {
+        let dead = SessionId::random().unwrap();
+        let presented = (0..16).fold(Presented::new(None), |it, _| it.or(dead.clone()));
+        store.calls();
+        assert_eq!(sessions.open_presented(presented).user().await.unwrap(), None);
+        assert_eq!(store.calls(), 1);
+    });
+}
+
+#[test]
+fn a_save_in_conflict_hides_no_session_of_its_user() {
+    let runtime = VirtualRuntime::seeded(1);
+    let store = MemorySessions::builder().on(runtime.clone());
+    runtime.block_on(async {
+        let now = runtime.now();
+        let record = |life| {
+            let mut record = SessionRecord::new(now, now + life);
+            record.user = Some("zoë".to_owned());
+            record
+        };
+        let first = store.create("key", &record(hours(1))).await.unwrap().unwrap();
+        let second = store.update("key", &first, &record(hours(1))).await.unwrap();
+        assert!(matches!(second, Updated::Done(_)));
+        let stale = store.update("key", &first, &record(millis(1))).await.unwrap();
+        assert!(matches!(stale, Updated::Conflict(_)));
+        runtime.advance(millis(1));
+        store.create("another", &record(millis(1))).await.unwrap();
+        assert_eq!(store.of_user("zoë").await.unwrap().len(), 1);
+        assert_eq!(store.remove_of_user("zoë", None).await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_user_who_comes_and_goes_leaves_nothing_in_memory() {
+    let runtime = VirtualRuntime::seeded(1);
+    let store = MemorySessions::builder().on(runtime.clone());
+    let sessions = Sessions::builder(store.clone()).build().unwrap();
+    runtime.block_on(async {
+        let stays = signed_in(&sessions, "max").await;
+        for _ in 0..16 {
+            let id = signed_in(&sessions, "zoë").await;
+            let visit = sessions.open(Some(id));
+            visit.renew().await.unwrap();
+            let id = save(&visit).await;
+            sessions.open(id).end().await.unwrap();
+        }
+        assert_eq!(store.indexed("zoë"), 0);
+        assert_eq!(store.indexed("max"), 1, "who is signed in");
+        assert_eq!(sessions.open(Some(stays)).end_all().await.unwrap(), 1);
+        assert_eq!(store.indexed("max"), 0);
+    });
+}
+
+#[test]
 fn a_session_ends_when_it_is_idle_and_at_its_age() {
     let runtime = VirtualRuntime::seeded(1);
     let store = Remote::new(&runtime, 1, 0);
