@@ -104,18 +104,19 @@ impl<V: Forget> Forgetful<V> {
         result
     }
 
-    /// As [`change`](Self::change), where there is a value; `None` where there is none.
+    /// As [`change`](Self::change), where there is a value and `change` makes something of it; else
+    /// `None`, and it is left as it is, also if it is forgotten.
     #[inline]
     pub(crate) fn change_known<R>(
         &self,
         key: &str,
         now: Timestamp,
-        change: impl FnOnce(&mut V) -> R,
+        change: impl FnOnce(&mut V) -> Option<R>,
     ) -> Option<R> {
         let hash = self.hasher.hash_one(key);
         let mut shard = lock(self.shard(hash));
         let entry = shard.find(hash, key)?;
-        let result = change(&mut entry.value);
+        let result = change(&mut entry.value)?;
         let (place, forgotten) = (entry.queued, entry.value.forgotten_at());
         shard.settle(hash, place, forgotten, now);
         Some(result)

@@ -155,7 +155,7 @@ impl MemoryRateLimits {
             kept.state.check_between((from, until), check)
         });
         // What it says besides is not put together under the lock of the key.
-        match (answer.flatten(), check.quotas) {
+        match (answer, check.quotas) {
             (Some(answer), [quota]) => Decision::of_answer(quota, check.cost, answer),
             _ => self.decide_exactly(recent, check),
         }

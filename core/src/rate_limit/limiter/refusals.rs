@@ -88,8 +88,8 @@ impl Refusals {
                 // The clock went back, and would come to this time again.
                 slot.0 = None;
             }
-            let refusal = slot.0.as_ref().filter(|refusal| refusal.answers(check, now))?;
-            Some(refusal.decision.clone().remembered(now.since(refusal.answered)))
+            let refusal = slot.0.as_ref().filter(|refusal| refusal.answers(check, now));
+            Some(refusal.map(|it| it.decision.clone().remembered(now.since(it.answered))))
         });
         answer.flatten()
     }
@@ -137,6 +137,7 @@ impl Refusals {
     pub(super) fn allowed(&self, key: &str, quotas: &[Quota], now: Timestamp) {
         self.keys.change_known(key, now, |slot| {
             slot.0 = slot.0.take().filter(|refusal| !refusal.ends_by(quotas));
+            Some(())
         });
     }
 
@@ -145,7 +146,10 @@ impl Refusals {
         // Counted first: a refusal that is just being remembered is either seen to be older than
         // this, or is in its place by now.
         self.changes(key).fetch_add(1, Ordering::AcqRel);
-        self.keys.change_known(key, Timestamp::MAX, |slot| slot.0 = None);
+        self.keys.change_known(key, Timestamp::MAX, |slot| {
+            slot.0 = None;
+            Some(())
+        });
     }
 }
 
