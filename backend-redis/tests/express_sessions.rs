@@ -239,6 +239,31 @@ async fn a_log_out_after_that_of_express_holds_as_well() {
     assert!(!exists(&server, &key));
 }
 
+#[tokio::test]
+async fn a_log_out_is_known_for_as_long_as_express_keeps_the_session() {
+    const WEEK: i64 = 7 * 24 * 3_600_000;
+    let server = RedisServer::start();
+    let store = store(&server).await;
+    let save = |key: &str, max_age: &str| {
+        let text = format!(r#"{{"cookie":{{"originalMaxAge":{max_age},"path":"/"}}}}"#);
+        assert_eq!(server.command(&["SET", key, &text, "PX", &WEEK.to_string()]), "+OK");
+    };
+
+    // The cookie does not say, and connect-redis' `ttl` is longer than the one here.
+    let (_, key, note) = visit();
+    save(&key, "null");
+    assert!(store.remove(&key).await.unwrap());
+    assert!(life(&server, &note) > WEEK, "{} ms", life(&server, &note));
+
+    // Express was first, and no cookie says anything any more.
+    let (_, key, note) = visit();
+    save(&key, &WEEK.to_string());
+    store.load(&key).await.unwrap().unwrap();
+    server.command(&["DEL", &key]);
+    assert!(!store.remove(&key).await.unwrap());
+    assert!(life(&server, &note) > WEEK, "{} ms", life(&server, &note));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_log_out_meets_saves_of_express_and_of_larder() {
     let server = RedisServer::start();

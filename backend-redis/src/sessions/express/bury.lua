@@ -3,16 +3,19 @@
 -- ARGV[3]: the tombstone to leave, or nothing to leave none; ARGV[4], ARGV[5]: the version expected,
 -- or nothing for any. Answers with the session's text; or with what stands there.
 --
--- The tombstone stands for longer than a session lives that a request writes which was under way.
+-- The tombstone stands for longer than a session lives that a request writes which was under way. The
+-- cookie tells for how long that is; the keys do where the other service has a default of its own, or
+-- has removed the cookie.
 --
 -- standing.lua is set in front of this.
 
 local tombstone, is_any = ARGV[3], ARGV[5] == ''
 
 local function bury()
+  local left = math.max(life(), redis.call('PTTL', body_key), redis.call('PTTL', note_key))
+  left = math.min(left + SPARE, LONGEST)
   redis.call('DEL', body_key)
   if tombstone == '' then return redis.call('DEL', note_key) end
-  local left = math.min(math.max(life(), redis.call('PTTL', body_key)) + SPARE, LONGEST)
   local until_then = struct.pack('<I8', now + left * 1000)
   for_millis(note_key, tombstone:sub(1, 20) .. until_then .. tombstone:sub(29), left)
 end

@@ -50,7 +50,10 @@ use text::UserMember;
 /// shorter of what [`Sessions`](larder_core::Sessions) asks for and of what the session's cookie
 /// says (`originalMaxAge`, or [`ttl`](Self::ttl) where it says nothing); a use never shortens. Let
 /// [`idle`](larder_core::SessionsBuilder::idle) be the `maxAge` of the services.
-/// Express knows no absolute age: a session that is too old is none here, and goes on there.
+/// Express knows no absolute age: a session that is too old is none here, and goes on there. When it
+/// began stands in the note, which lives longer than the session would after its last use here. Where
+/// a session is used only there for longer than that, the note can end before it, and its age counts
+/// from the next look here.
 ///
 /// # Who is signed in
 ///
@@ -69,7 +72,9 @@ use text::UserMember;
 ///
 /// - **A log-out here** (or a renewal, as by a sign-in) is undone by a request there that was under
 ///   way and saves afterwards. Every call here for that session knows better, ends it again, and finds
-///   nothing. Until the first of them, requests that go to Express are served with it.
+///   nothing. Until the first of them, requests that go to Express are served with it. That it ended is
+///   known for at least as long as it would have lived unused, and five minutes: where requests to
+///   Express keep it alive for longer, without one here, it is a live session again.
 /// - **A log-out there** ends the session here at once, and no save here brings it back. A slower save
 ///   there does.
 /// - **A change here** is lost where a request there, which had loaded the session before, saves after
@@ -247,7 +252,8 @@ impl ExpressSessions {
     }
 
     /// Sets how long a session lives whose cookie does not say, as connect-redis' `ttl`: a day by
-    /// default.
+    /// default. Let it be no shorter than there: a log-out here has to be known for as long as a
+    /// session lives that a slower request there writes.
     ///
     /// ```
     /// # use larder_redis::ExpressSessions;
