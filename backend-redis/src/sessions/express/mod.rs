@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use larder_core::session::{KeyedBy, SessionCapabilities};
 use larder_core::{StoreError, days};
+use sha2::{Digest, Sha256};
 
 use super::RedisSessions;
 use crate::outstanding::Entered;
@@ -149,6 +150,12 @@ fn note_key(key: &str) -> String {
     // What is not said by the tag.
     let rest = if tag == key { "" } else { key };
     [begin, &tag, end, rest].concat()
+}
+
+/// What an error tells of a session's key. The key itself tells the id.
+fn shown(key: &str) -> String {
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(key));
+    format!("the key whose SHA-256 begins with {:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 impl ExpressSessions {
@@ -308,5 +315,15 @@ impl fmt::Debug for ExpressSessions {
             .field("user", &self.user)
             .field("ttl", &self.ttl)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_shown_by_its_digest() {
+        assert_eq!(shown("sess:a"), "the key whose SHA-256 begins with e8e12faa");
     }
 }

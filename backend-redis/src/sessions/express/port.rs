@@ -14,7 +14,7 @@ use redis::{Cmd, Pipeline, Value};
 
 use super::standing::{Found, Standing, State};
 use super::text::Kept;
-use super::{ExpressSessions, cookie, note_key};
+use super::{ExpressSessions, cookie, note_key, shown};
 use crate::batch::on_keys;
 use crate::error::STORE;
 use crate::script::{Run, Script};
@@ -113,10 +113,10 @@ impl ExpressSessions {
         session.expires_at = session.expires_at.min(session.seen_at + self.life(&kept));
         cookie::end_at(&mut kept.cookie, session.expires_at);
         let text = self.user.write(&session, &mut kept).map_err(|problem| {
-            let detail = format!("the session for {key:?} cannot be written: {problem}");
+            let detail = format!("the session for {} cannot be written: {problem}", shown(key));
             StoreError::new(StoreErrorKind::Other, STORE, operation, detail)
         })?;
-        self.base.shared.store.inner().config.check_entry(operation, key, &text)?;
+        self.base.shared.store.inner().config.check_value(operation, shown(key), &text)?;
         let token = draw(operation)?;
         let (note, index) = self.noted(operation, key, (token, &session, &kept), now)?;
         Ok(Written { token, kept, text, note, index })
@@ -241,7 +241,10 @@ impl ExpressSessions {
 }
 
 fn contended(operation: &'static str, key: &str) -> StoreError {
-    let detail = format!("others came before each of {TRIES} tries to change {key:?}; try again");
+    let detail = format!(
+        "others came before each of {TRIES} tries to change the session under {}; try again",
+        shown(key)
+    );
     StoreError::new(StoreErrorKind::Other, STORE, operation, detail)
 }
 

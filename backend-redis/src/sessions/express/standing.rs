@@ -8,7 +8,7 @@ use larder_core::{StoreError, StoreErrorKind, Timestamp, seconds};
 use redis::Value;
 
 use super::text::{Content, Kept};
-use super::{ExpressSessions, cookie};
+use super::{ExpressSessions, cookie, shown};
 use crate::error::STORE;
 use crate::sessions::frame::{self, Token};
 
@@ -131,9 +131,10 @@ impl ExpressSessions {
             Ok(other) => Ok(other),
             Err(why) => {
                 let detail = format!(
-                    "what stands under {key:?} cannot be read: {why}; it is no session of \
-                     express-session, or one of a later version of Larder. Remove the key, which \
-                     ends the session"
+                    "what stands under {} cannot be read: {why}; it is no session of \
+                     express-session, or one of a later version of Larder. Remove the key, or sign \
+                     out, which ends the session",
+                    shown(key)
                 );
                 let kind = StoreErrorKind::Other;
                 Ok(Standing::Unreadable(StoreError::new(kind, STORE, operation, detail)))
