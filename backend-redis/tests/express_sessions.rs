@@ -12,7 +12,7 @@ use larder_redis::{ExpressCookie, ExpressSessions, RedisStore};
 use larder_tests::eventually;
 use larder_tests::redis_server::RedisServer;
 
-use support::cluster;
+use support::{cluster, reads};
 
 /// How often requests meet.
 const ROUNDS: u32 = 300;
@@ -442,6 +442,32 @@ async fn what_is_too_large_is_refused_without_its_id() {
     assert_eq!(error.kind(), StoreErrorKind::TooLarge);
     let said = error.to_string();
     assert!(said.contains("max_value_bytes") && !said.contains(id.expose()), "{said}");
+}
+
+#[tokio::test]
+async fn a_users_sessions_end_many_at_once_and_what_is_done_is_done() {
+    const SESSIONS: u64 = 150;
+    let server = RedisServer::start();
+    let store = store(&server).await;
+    let now = store.runtime().now();
+    let mut session = SessionRecord::new(now, now + hours(1));
+    session.user = Some("max".into());
+    for n in 0..SESSIONS {
+        store.create(&format!("sess:{n}"), &session).await.unwrap().unwrap();
+    }
+    // Cannot be ended, and is the last.
+    server.command(&["LPUSH", "sess:list", "1"]);
+    server.command(&["ZADD", "sess-user:max", "9e15", "sess:list"]);
+    server.command(&["CONFIG", "RESETSTAT"]);
+    store.remove_of_user("max", None).await.unwrap_err();
+    let reads = reads(&server);
+    assert!(reads < SESSIONS, "one by one: {reads} reads");
+    assert_eq!(server.calls_of("ZREM"), 3);
+    assert_eq!(server.command(&["ZCARD", "sess-user:max"]), ":1");
+    server.command(&["DEL", "sess:list"]);
+    assert_eq!(store.remove_of_user("max", None).await.unwrap(), 0);
+    store.create("sess:one", &session).await.unwrap().unwrap();
+    assert_eq!(store.remove_of_user("max", None).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use larder_redis::{RedisSessions, RedisStore};
 use larder_tests::eventually;
 use larder_tests::redis_server::RedisServer;
 
-use support::cluster;
+use support::{cluster, reads};
 
 /// How often requests meet.
 const ROUNDS: u32 = 1_000;
@@ -326,6 +326,30 @@ async fn a_broken_connection_is_an_error_and_nobody_a_stranger() {
     ] {
         assert!(matches!(result, Err(Error::Store(_))), "{result:?}");
     }
+}
+
+#[tokio::test]
+async fn a_users_sessions_end_many_at_once_and_what_is_done_is_done() {
+    const SESSIONS: u64 = 150;
+    let server = RedisServer::start();
+    let store = store(&server).await;
+    let session = record(&store, Some("max"));
+    for n in 0..SESSIONS {
+        store.create(&format!("sess:{n}"), &session).await.unwrap().unwrap();
+    }
+    // Cannot be ended, and is the last.
+    server.command(&["LPUSH", "sess:list", "1"]);
+    server.command(&["ZADD", "sess-user:max", "9e15", "sess:list"]);
+    server.command(&["CONFIG", "RESETSTAT"]);
+    store.remove_of_user("max", None).await.unwrap_err();
+    let reads = reads(&server);
+    assert!(reads < SESSIONS, "one by one: {reads} reads");
+    assert_eq!(server.calls_of("ZREM"), 3);
+    assert_eq!(server.command(&["ZCARD", "sess-user:max"]), ":1");
+    server.command(&["DEL", "sess:list"]);
+    assert_eq!(store.remove_of_user("max", None).await.unwrap(), 0);
+    store.create("sess:one", &session).await.unwrap().unwrap();
+    assert_eq!(store.remove_of_user("max", None).await.unwrap(), 1);
 }
 
 #[tokio::test]

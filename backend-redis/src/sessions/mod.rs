@@ -3,6 +3,7 @@
 mod express;
 mod frame;
 mod index;
+mod of_user;
 mod port;
 #[cfg(test)]
 mod repeated;
@@ -24,8 +25,8 @@ pub use express::{ExpressCookie, ExpressSessions};
 use frame::{Standing, Token};
 use index::Write;
 
-/// How many sessions of a user are loaded in one pipeline, which bounds what it holds in memory.
-const LOADED_AT_ONCE: usize = 64;
+/// How many sessions of a user are loaded or ended at once, which bounds what that holds in memory.
+const AT_ONCE: usize = 64;
 
 /// A [`SessionStore`](larder_core::SessionStore) on Redis 6 or newer, or Valkey: strong, every
 /// change of a session in one step.
@@ -41,7 +42,7 @@ const LOADED_AT_ONCE: usize = 64;
 /// | `renew` | a creation, a script on the old key; `ZREM` of that where its session was a user's | 2, or 3 |
 /// | `remove` | a script; `ZREM` where somebody was signed in | 1, or 2; and 1 for every move that it follows |
 /// | `of_user` | `ZREMRANGEBYSCORE` and `ZRANGE`, `GET`s in pipelines of 64 | 2 |
-/// | `remove_of_user` | the same two, a script for each key, `ZREM` | 2, and 1 for each key |
+/// | `remove_of_user` | the same two; for every 64 keys a script for each at once, and `ZREM` | 1, and 2 for every 64 keys |
 /// | `ready` | `PING` | 1 |
 ///
 /// Scripts go out as `EVALSHA`, and as `EVAL` where Redis does not know them, but for that on the

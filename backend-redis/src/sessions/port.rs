@@ -11,34 +11,31 @@ use larder_core::{Runtime, SessionStore, Store, StoreError, StrongSessionStore, 
 use redis::{Pipeline, Value};
 
 use super::frame::{self, Standing};
-use super::{Buried, LOADED_AT_ONCE, RedisSessions, Which, draw};
+use super::of_user::Ended;
+use super::{AT_ONCE, Buried, RedisSessions, Which, draw};
 use crate::batch::on_keys;
 use crate::error::STORE;
 
 impl RedisSessions {
-    /// Ends the session, wherever it has moved, but not under `except`; whether there was one. The
-    /// keys under which one ended are put to `ended`, with its user where that is known.
+    /// Ends the session, wherever it has moved, but not under `except`.
     async fn end(
         &self,
         operation: &'static str,
-        key: &str,
+        mut key: String,
         (which, except): (Which<'_>, Option<&str>),
-        ended: &mut Vec<(String, Option<String>)>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Ended>, StoreError> {
         let now = self.now();
         let tombstone = frame::tombstone(draw(operation)?, now + TOMBSTONE, None);
-        let mut key = key.to_owned();
         while except != Some(&key) {
             match self.bury(operation, (&key, now), which, &tombstone).await? {
                 Buried::Done { was_live, user } => {
-                    ended.push((key, user));
-                    return Ok(was_live);
+                    return Ok(Some(Ended { key, was_live, user }));
                 }
                 Buried::Not(Standing::MovedTo(to)) => key = to,
-                Buried::Another | Buried::Not(_) => return Ok(false),
+                Buried::Another | Buried::Not(_) => return Ok(None),
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
@@ -168,14 +165,12 @@ impl SessionStore for RedisSessions {
     async fn remove(&self, key: &str) -> Result<bool, StoreError> {
         const OPERATION: &str = "remove";
         let _call = self.enter(OPERATION, key)?;
-        let mut ended = Vec::new();
-        let was_there = self.end(OPERATION, key, (Which::Any, None), &mut ended).await?;
-        for (key, user) in ended {
-            if let Some(user) = user {
-                self.forget(OPERATION, &user, &[key]).await;
-            }
+        let ended = self.end(OPERATION, key.to_owned(), (Which::Any, None)).await?;
+        let Some(Ended { key, was_live, user }) = ended else { return Ok(false) };
+        if let Some(user) = user {
+            self.forget(OPERATION, &user, &[key]).await;
         }
-        Ok(was_there)
+        Ok(was_live)
     }
 
     async fn of_user(&self, user: &str) -> Result<Vec<UserSession>, StoreError> {
@@ -184,7 +179,7 @@ impl SessionStore for RedisSessions {
         let client = self.client();
         let keys = self.keys_of(OPERATION, user, self.now()).await?;
         let mut found = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(LOADED_AT_ONCE) {
+        for keys in keys.chunks(AT_ONCE) {
             let mut pipeline = Pipeline::with_capacity(keys.len());
             for key in keys {
                 pipeline.add_command(on_keys("GET", &[key]));
@@ -205,16 +200,8 @@ impl SessionStore for RedisSessions {
 
     async fn remove_of_user(&self, user: &str, except: Option<&str>) -> Result<u64, StoreError> {
         const OPERATION: &str = "remove_of_user";
-        let _call = self.shared.calls.enter(OPERATION)?;
-        let keys = self.keys_of(OPERATION, user, self.now()).await?;
-        let (mut removed, mut ended) = (0, Vec::new());
-        for key in &keys {
-            let theirs = (Which::Of(user), except);
-            removed += u64::from(self.end(OPERATION, key, theirs, &mut ended).await?);
-        }
-        let ended: Vec<String> = ended.into_iter().map(|(key, _)| key).collect();
-        self.forget(OPERATION, user, &ended).await;
-        Ok(removed)
+        let theirs = (Which::Of(user), except);
+        self.end_each(OPERATION, user, |key| self.end(OPERATION, key, theirs)).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -181,3 +181,11 @@ pub async fn cluster() -> RedisServer {
     .await;
     server
 }
+
+/// How often Redis read from a connection since its statistics were reset: commands that arrive
+/// together are one read.
+pub fn reads(server: &RedisServer) -> u64 {
+    let stats = server.command(&["INFO", "stats"]);
+    let reads = stats.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
+    reads.and_then(|reads| reads.trim().parse().ok()).unwrap()
+}

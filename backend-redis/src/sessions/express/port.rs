@@ -20,7 +20,8 @@ use crate::error::STORE;
 use crate::script::{Run, Script};
 use crate::sessions::frame::{self, Token};
 use crate::sessions::index::Write;
-use crate::sessions::{LOADED_AT_ONCE, draw};
+use crate::sessions::of_user::Ended;
+use crate::sessions::{AT_ONCE, draw};
 
 /// How often something is tried that others come before.
 const TRIES: u32 = 16;
@@ -203,15 +204,13 @@ impl ExpressSessions {
         }
     }
 
-    /// Ends the session of `user`, wherever it has moved, but not under `except`. Under which key one
-    /// ended.
+    /// Ends the session of `user`, wherever it has moved, but not under `except`.
     async fn end_of(
         &self,
         operation: &'static str,
         (user, except): (&str, Option<&str>),
-        key: &str,
-    ) -> Result<Option<String>, StoreError> {
-        let mut key = key.to_owned();
+        mut key: String,
+    ) -> Result<Option<Ended>, StoreError> {
         for _ in 0..TRIES {
             if except == Some(&key) {
                 return Ok(None);
@@ -231,9 +230,9 @@ impl ExpressSessions {
             };
             let expected = found.as_ref().map(|found| &found.state);
             let tombstone = frame::tombstone(draw(operation)?, now + TOMBSTONE, None);
-            if let Buried::Done(_) = self.bury(operation, (&key, now), expected, &tombstone).await?
-            {
-                return Ok(Some(key));
+            let buried = self.bury(operation, (&key, now), expected, &tombstone).await?;
+            if let Buried::Done(user) = buried {
+                return Ok(Some(Ended { key, was_live: true, user }));
             }
         }
         Err(contended(operation, &key))
@@ -412,7 +411,7 @@ impl SessionStore for ExpressSessions {
         let client = self.base.client();
         let keys = self.base.keys_of(OPERATION, user, self.base.now()).await?;
         let mut found = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(LOADED_AT_ONCE) {
+        for keys in keys.chunks(AT_ONCE) {
             let mut pipeline = Pipeline::with_capacity(2 * keys.len());
             for key in keys {
                 pipeline.add_command(on_keys("MGET", &[key.as_str(), note_key(key).as_str()]));
@@ -442,17 +441,9 @@ impl SessionStore for ExpressSessions {
 
     async fn remove_of_user(&self, user: &str, except: Option<&str>) -> Result<u64, StoreError> {
         const OPERATION: &str = "remove_of_user";
-        let _call = self.base.shared.calls.enter(OPERATION)?;
-        let keys = self.base.keys_of(OPERATION, user, self.base.now()).await?;
-        let (mut removed, mut ended) = (0, Vec::new());
-        for key in &keys {
-            if let Some(key) = self.end_of(OPERATION, (user, except), key).await? {
-                removed += 1;
-                ended.push(key);
-            }
-        }
-        self.base.forget(OPERATION, user, &ended).await;
-        Ok(removed)
+        let theirs = (user, except);
+        let end = |key| self.end_of(OPERATION, theirs, key);
+        self.base.end_each(OPERATION, user, end).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
