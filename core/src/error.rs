@@ -89,7 +89,8 @@ pub enum Error {
         message: String,
     },
 
-    /// A write-through could not save the value to its source. Nothing stands under the key.
+    /// A write-through could not save the value to its source. Nothing stands under the key, unless
+    /// the store failed as well: then what stood before may.
     #[error("the value for {key:?} could not be saved: {source}")]
     Save {
         /// The complete key.

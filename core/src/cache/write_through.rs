@@ -95,8 +95,9 @@ impl<K: AsRef<str>> Entry<'_, K> {
             Ok(value) => Arc::new(value),
             Err(error) => {
                 let source = error.into().into();
-                // The source may have taken it all the same.
-                undo.now().await?;
+                // The source may have taken it all the same. That it was not removed is counted and
+                // logged; the caller has to hear that it was not saved.
+                let _ = undo.now().await;
                 return Err(Error::Save { key: Arc::clone(lead.key()), source });
             }
         };

@@ -108,6 +108,7 @@ impl Flusher {
         let core = &*self.core;
         let mut window = Window::new(self.rules.clone());
         let mut read_to = None;
+        let mut has_caught_up = false;
         let mut look_at = Timestamp::EPOCH;
         let mut failures = 0;
         loop {
@@ -134,7 +135,13 @@ impl Flusher {
                 }
             };
             failures = 0;
+            // Another may have saved the newest write of a key before it was settled. An older one
+            // must not follow it, so the first save of a term waits for all that this one may cover.
+            has_caught_up |= read == 0;
             let now = core.runtime.now();
+            if !has_caught_up || tenure.until < now + self.settings.save_timeout {
+                continue;
+            }
             match window.next(now, core.control.hurries()) {
                 Next::Save(batch) => {
                     if !self.save(&mut window, batch, &mut tenure).await {

@@ -295,11 +295,21 @@ impl<T: DeserializeOwned + Send + 'static, S: Sink<T>> BytesSink for Typed<S, T>
             Err(SinkError(Kind::Retry(reason))) => failed(false, reason),
             Err(SinkError(Kind::Permanent(reason))) => failed(true, reason),
             Err(SinkError(Kind::Rejected(by_index))) => {
-                let known = by_index
-                    .into_iter()
-                    .filter_map(|(index, reason)| Some((*indices.get(index)?, shortened(reason))));
-                rejected.extend(known);
-                Ok(())
+                let known = by_index.into_iter().map(|(index, reason)| match indices.get(index) {
+                    Some(index) => Ok((*index, shortened(reason))),
+                    None => Err(index),
+                });
+                match known.collect::<Result<Vec<_>, _>>() {
+                    Ok(known) => {
+                        rejected.extend(known);
+                        Ok(())
+                    }
+                    // Which of them it means is not known, and none may be lost.
+                    Err(index) => failed(
+                        false,
+                        format!("the sink rejects write {index} of {}, counted from 0", indices.len()),
+                    ),
+                }
             }
         };
         Outcome { rejected, rest }

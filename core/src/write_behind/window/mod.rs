@@ -153,13 +153,15 @@ impl Window {
     }
 
     /// Takes a write in. One that is older than what waits under its key is covered by that; one that
-    /// is newer covers it, and goes on with its failures: what fails is tried again no sooner.
+    /// is newer covers it, and waits as long as that would have: what fails is tried again no sooner.
     pub(super) fn admit(&mut self, now: Timestamp, write: Journaled) {
         let Journaled { sequence, key, value } = write;
         if let Some(mut pending) = self.take(&key) {
             if let Err(at) = pending.sequences.binary_search(&sequence) {
                 if at == pending.sequences.len() {
                     pending.value = value;
+                    // It is another value that was found wanting.
+                    (pending.counted, pending.saved_before) = (0, self.saved);
                 }
                 pending.sequences.insert(at, sequence);
             }

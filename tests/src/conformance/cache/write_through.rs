@@ -80,6 +80,9 @@ async fn a_store_that_fails_leaves_nothing_old(bench: Bench) -> CaseResult {
     let cache = bench.cache_through(faults).build()?;
     let saved = cache.write_through("a", save).await;
     ensure!(matches!(saved, Err(Error::Store(_))), "what the caller is told: {saved:?}");
+    let refused = async || Err::<User, _>(io::Error::other("on purpose"));
+    let saved = cache.write_through("a", refused).await;
+    ensure!(matches!(saved, Err(Error::Save { .. })), "not saved, and not removed: {saved:?}");
     Ok(())
 }
 
