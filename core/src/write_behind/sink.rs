@@ -307,7 +307,10 @@ impl<T: DeserializeOwned + Send + 'static, S: Sink<T>> BytesSink for Typed<S, T>
                     // Which of them it means is not known, and none may be lost.
                     Err(index) => failed(
                         false,
-                        format!("the sink rejects write {index} of {}, counted from 0", indices.len()),
+                        format!(
+                            "the sink rejects write {index} of {}, counted from 0",
+                            indices.len()
+                        ),
                     ),
                 }
             }
