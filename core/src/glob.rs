@@ -62,6 +62,26 @@ impl Glob {
         Self::new(escape(prefix) + "*")
     }
 
+    /// A pattern that matches `text` and nothing else.
+    ///
+    /// ```
+    /// use larder_core::Glob;
+    ///
+    /// assert_eq!(Glob::literal("user-42").as_str(), "user-42");
+    /// assert_eq!(Glob::literal("what?").as_str(), r"what\?");
+    /// ```
+    #[must_use]
+    pub fn literal(text: &str) -> Self {
+        let mut pattern = String::with_capacity(text.len());
+        for c in text.chars() {
+            if matches!(c, '*' | '?' | '[' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        Self::new(pattern)
+    }
+
     /// This pattern for keys that begin with `prefix`, whatever characters that has.
     ///
     /// ```

@@ -12,6 +12,8 @@
 //! - [`RateLimiter`]: how much of something a key may have; see [`rate_limit`].
 //! - [`Sessions`]: what a user's visits hold, and who is signed in; see [`session`].
 //! - [`WriteBehind`]: writes that are acknowledged by a journal and saved later; see [`write_behind`].
+//! - [`Invalidation`], the port for buses that tell other processes what was invalidated; see
+//!   [`invalidation`].
 //! - [`Error`] and [`StoreError`], what can go wrong.
 //!
 //! ```
@@ -37,6 +39,7 @@ mod error;
 mod flight;
 mod forgetful;
 mod glob;
+pub mod invalidation;
 mod key;
 mod layout;
 mod lease;
@@ -59,6 +62,7 @@ pub use cache::{
 };
 pub use error::{Error, Result, SharedError, StoreError, StoreErrorKind};
 pub use glob::Glob;
+pub use invalidation::{Invalidation, LocalBus};
 pub use key::{KeyError, check_key};
 pub use layout::Layout;
 pub use lease::{LeaseToken, Leases};

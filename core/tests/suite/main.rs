@@ -6,6 +6,7 @@ mod golden;
 #[path = "../../src/runtime/harness.rs"]
 mod harness;
 mod memory_store;
+mod notices;
 mod system_runtime;
 
 harness::natively! {
