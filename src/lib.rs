@@ -14,7 +14,8 @@
 //!   Express `redis::ExpressSessions`, `kv::DurableSessions`
 //!   and `kv::KvSessions` (feature `kv`) on Workers. `http::SessionLayer` (feature `http`) is a tower
 //!   layer that gives each request its session.
-//! - [`WriteBehind`]: writes that a journal acknowledges and a sink saves later; [`MemoryJournal`] is one
+//! - [`WriteBehind`]: writes that a journal acknowledges and a sink saves later: `sqlite::SqliteJournal`
+//!   (feature `sqlite`) in a file, `redis::RedisJournal` (feature `redis`) in Redis, [`MemoryJournal`]
 //!   for tests.
 //! - [`Store`], [`RateLimitStore`], [`SessionStore`], [`Runtime`]: what a backend, or another platform, has to implement.
 //!
@@ -24,6 +25,7 @@
 //! | `tokio` (default) | the clock, timers and tasks of Tokio, on native targets |
 //! | `browser` | the clock, timers and tasks of a browser, on wasm32 |
 //! | `redis` | the stores on Redis and Valkey, on native targets |
+//! | `sqlite` | the journal of write-behind in an SQLite file, on native targets |
 //! | `kv` | the stores on KV and Durable Objects, and the runtime of a request, on Workers |
 //! | `http` | the tower middleware |
 //! | `axum` | the same, with whole paths in keys inside of nested routers of axum, the address of the connection, and sessions as handlers ask for them |
@@ -59,6 +61,10 @@ pub use larder_kv as kv;
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use larder_redis as redis;
+
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
+pub use larder_sqlite as sqlite;
 
 #[cfg(all(doctest, feature = "http", feature = "redis"))]
 #[doc = include_str!("../README.md")]

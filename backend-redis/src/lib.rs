@@ -9,6 +9,7 @@
 //!   [`RateLimitLayout`], what it shares with services of other makes.
 //! - [`RedisSessions`], the [`SessionStore`](larder_core::SessionStore) on the same connection;
 //!   [`ExpressSessions`], sessions that are shared with services on express-session.
+//! - [`RedisJournal`], the [`Journal`](larder_core::Journal) of write-behind on the same connection.
 //! - [`RedisStoreBuilder`], its settings and their defaults.
 //! - [`ConnectionEvent`], what happens to the connection; [`BreakerState`], whether calls go
 //!   through.
@@ -44,6 +45,8 @@
 //! | `larder_redis_gather_batch_keys` | histogram | keys in each of them |
 //! | `larder_redis_gathered_checks_total` | counter | checks of rate limits that went out with others |
 //! | `larder_redis_gather_batch_checks` | histogram | checks in each run of the script |
+//! | `larder_redis_gathered_appends_total` | counter | writes that were appended to a journal with others |
+//! | `larder_redis_gather_batch_appends` | histogram | writes in each run of the script |
 //!
 //! # Logs
 //!
@@ -70,6 +73,7 @@ mod error;
 mod events;
 mod gate;
 mod gather;
+mod journal;
 mod limits;
 mod link;
 mod log;
@@ -91,6 +95,7 @@ mod url;
 pub use builder::RedisStoreBuilder;
 pub use events::ConnectionEvent;
 pub use gate::BreakerState;
+pub use journal::RedisJournal;
 pub use rate_limits::{RateLimitLayout, RedisRateLimits};
 pub use sessions::{ExpressCookie, ExpressSessions, RedisSessions};
 pub use store::RedisStore;

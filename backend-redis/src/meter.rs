@@ -23,6 +23,8 @@ struct Handles {
     batch_keys: Histogram,
     gathered_checks: Counter,
     batch_checks: Histogram,
+    gathered_appends: Counter,
+    batch_appends: Histogram,
 }
 
 impl Meter {
@@ -43,6 +45,8 @@ impl Meter {
             batch_keys: histogram!("larder_redis_gather_batch_keys", "address" => label()),
             gathered_checks: counter!("larder_redis_gathered_checks_total", "address" => label()),
             batch_checks: histogram!("larder_redis_gather_batch_checks", "address" => label()),
+            gathered_appends: counter!("larder_redis_gathered_appends_total", "address" => label()),
+            batch_appends: histogram!("larder_redis_gather_batch_appends", "address" => label()),
         }))
     }
 
@@ -88,5 +92,10 @@ impl Meter {
     pub(crate) fn gathered_checks(&self, checks: usize) {
         self.0.gathered_checks.increment(checks as u64);
         self.0.batch_checks.record(checks as f64);
+    }
+
+    pub(crate) fn gathered_appends(&self, appends: usize) {
+        self.0.gathered_appends.increment(appends as u64);
+        self.0.batch_appends.record(appends as f64);
     }
 }

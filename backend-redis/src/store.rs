@@ -21,6 +21,7 @@ use crate::events::Listener;
 use crate::gate::BreakerState;
 use crate::gather::Gather;
 use crate::gather::reads::{self, Reads};
+use crate::journal::RedisJournal;
 use crate::outstanding::{Entered, Outstanding};
 use crate::rate_limits::RedisRateLimits;
 use crate::sessions::{ExpressSessions, RedisSessions};
@@ -208,6 +209,26 @@ impl RedisStore {
     #[must_use]
     pub fn rate_limits(&self) -> RedisRateLimits {
         RedisRateLimits::on(self.clone())
+    }
+
+    /// The journal of that name on this store's connection, behind its circuit breaker and with its
+    /// time-outs.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Config`](larder_core::StoreErrorKind::Config) for a name that is empty or has
+    /// a brace.
+    ///
+    /// ```
+    /// use larder_redis::RedisStore;
+    ///
+    /// # fn main() -> Result<(), larder_core::StoreError> {
+    /// let store = RedisStore::lazy("redis://127.0.0.1/")?;
+    /// let journal = store.journal("last-seen")?;
+    /// # Ok(()) }
+    /// ```
+    pub fn journal(&self, name: &str) -> Result<RedisJournal, StoreError> {
+        RedisJournal::on(self.clone(), name)
     }
 
     /// Sessions on this store's connection, behind its circuit breaker and with its time-outs.

@@ -112,6 +112,18 @@ impl Process {
         kill_process(pid, Signal::INT).context("cannot interrupt it")
     }
 
+    /// Ends it with SIGKILL, wherever it is; everything that it has said.
+    ///
+    /// # Errors
+    ///
+    /// Where what it said cannot be read to its end.
+    pub fn killed(mut self) -> Result<String> {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        self.wait(Duration::from_secs(20))?;
+        Ok(self.said())
+    }
+
     fn pid(&self) -> Option<Pid> {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }

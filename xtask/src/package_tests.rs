@@ -48,7 +48,7 @@ pub(crate) fn needs(package: &str) -> Vec<Need> {
             let servers = [Need::Redis, Need::Valkey, Need::Chromium, Need::NodePackages];
             [&servers, &worker::NEEDS[..]].concat()
         }
-        "larder-core" | "larder-http" => vec![],
+        "larder-core" | "larder-http" | "larder-sqlite" => vec![],
         _ => vec![Need::Redis],
     }
 }

@@ -33,7 +33,8 @@ const ARROWS: [(&str, &[&str]); 3] = [
 const TEST_SUPPORT: &str = "larder-tests";
 
 /// Folders in which only a `runtime` module may ask for the target.
-const PORTABLE: [&str; 5] = ["src", "core", "middleware", "backend-redis", "demo"];
+const PORTABLE: [&str; 6] =
+    ["src", "core", "middleware", "backend-redis", "backend-sqlite", "demo"];
 
 /// Checks every rule.
 pub(crate) fn run(workspace: &Workspace, tally: &mut Tally) {

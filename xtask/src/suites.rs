@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// The crates that users depend on: each of their features is built alone and all together.
-const LIBRARIES: [&str; 5] = ["larder", "larder-core", "larder-http", "larder-redis", "larder-kv"];
+const LIBRARIES: [&str; 6] =
+    ["larder", "larder-core", "larder-http", "larder-redis", "larder-kv", "larder-sqlite"];
 
 /// What is built for wasm32, and with which features.
 const ON_WASM: [(&str, &[&str]); 13] = [

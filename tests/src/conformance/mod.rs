@@ -8,6 +8,7 @@
 //! [`cache_cases`] hold a [`Cache`](larder_core::Cache) over that store against its semantics, and
 //! [`limit_cases`] a [`RateLimitStore`](larder_core::RateLimitStore) against what its trait promises,
 //! [`session_cases`] a [`SessionStore`](larder_core::SessionStore) against what its own does.
+//! [`journal_cases`] are a list of their own, for what keeps writes and is no store.
 //! Where a store's [`Capabilities`](larder_core::Capabilities) do not claim what a case needs, the
 //! case is reported as not claimed, with the reason; there is no other way to be excused from one.
 //!
@@ -25,6 +26,7 @@ mod bench;
 mod cache;
 mod case;
 mod claims;
+mod journals;
 mod limits;
 mod page;
 mod report;
@@ -38,6 +40,7 @@ use larder_core::{Layout, VirtualRuntime, seconds};
 pub use bench::{Backend, Bench, Signal};
 pub use case::{Case, CaseResult, Failure, Need};
 pub use claims::{Claims, CountingClaim};
+pub use journals::{JournalBench, JournalCase, OpenJournal, journal_cases, run_journal_case};
 pub use page::page;
 pub use report::{CaseReport, Outcome, Record, Report, markdown};
 
