@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use larder_core::write_behind::{
-    Backlog, DeadLetter, DurableJournal, Journal, JournalCapabilities, Journaled, Sequence,
+    Backlog, DeadLetter, DurableJournal, Journal, JournalCapabilities, Journaled, Room, Sequence,
     Settled, Term,
 };
 use larder_core::{Runtime, StoreError, StoreErrorKind};
@@ -170,9 +170,9 @@ impl Journal for SqliteJournal {
     async fn read(
         &self,
         after: Option<Sequence>,
-        limit: usize,
+        room: Room,
     ) -> Result<Vec<Journaled>, StoreError> {
-        self.worker.run("read", move |it| sql::read(it, after, limit)).await
+        self.worker.run("read", move |it| sql::read(it, after, room)).await
     }
 
     async fn settle(&self, term: &Term, settled: &[Settled]) -> Result<bool, StoreError> {
@@ -198,8 +198,8 @@ impl Journal for SqliteJournal {
         self.worker.run("replay", move |it| sql::replay(it, sequence)).await
     }
 
-    async fn replayed(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        self.worker.run("replayed", move |it| sql::replayed(it, limit)).await
+    async fn replayed(&self, room: Room) -> Result<Vec<DeadLetter>, StoreError> {
+        self.worker.run("replayed", move |it| sql::replayed(it, room)).await
     }
 
     async fn discard(&self, sequence: Sequence) -> Result<bool, StoreError> {

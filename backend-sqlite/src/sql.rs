@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder_core::Timestamp;
-use larder_core::write_behind::{Backlog, DeadLetter, Death, Journaled, Sequence, Settled, Term};
+use larder_core::write_behind::{
+    Backlog, DeadLetter, Death, Journaled, Room, Sequence, Settled, Term,
+};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
@@ -136,17 +138,34 @@ pub(crate) fn resign(transaction: &Transaction<'_>, term: &Term) -> rusqlite::Re
 pub(crate) fn read(
     transaction: &Transaction<'_>,
     after: Option<Sequence>,
-    limit: usize,
+    room: Room,
 ) -> rusqlite::Result<Vec<Journaled>> {
-    transaction
-        .prepare_cached(
-            "SELECT sequence, key, value FROM writes WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
-        )?
-        .query_map(params![after.map_or(0, number), rows(limit)], |row| {
-            let value: Vec<u8> = row.get(2)?;
-            Ok(Journaled::new(place(row, 0)?, row.get::<_, String>(1)?, value.into()))
-        })?
-        .collect()
+    let mut statement = transaction.prepare_cached(
+        "SELECT sequence, key, value FROM writes WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+    )?;
+    let rows = statement.query(params![after.map_or(0, number), rows(room.writes)])?;
+    filled(room, rows, |write: &Journaled| write.value.len(), |row| {
+        let value: Vec<u8> = row.get(2)?;
+        Ok(Journaled::new(place(row, 0)?, row.get::<_, String>(1)?, value.into()))
+    })
+}
+
+/// The first of the rows that there is room for. No others are read.
+fn filled<T>(
+    mut room: Room,
+    mut rows: rusqlite::Rows<'_>,
+    bytes: impl Fn(&T) -> usize,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let mut filled = Vec::new();
+    while !room.is_full()
+        && let Some(row) = rows.next()?
+    {
+        let item = read(row)?;
+        room.take(bytes(&item));
+        filled.push(item);
+    }
+    Ok(filled)
 }
 
 /// Whether the term is still under way; only then anything is done.
@@ -219,12 +238,12 @@ pub(crate) fn dead_letters(
 
 pub(crate) fn replayed(
     transaction: &Transaction<'_>,
-    limit: usize,
+    room: Room,
 ) -> rusqlite::Result<Vec<DeadLetter>> {
-    transaction
-        .prepare_cached("SELECT * FROM dead WHERE is_replayed ORDER BY sequence LIMIT ?1")?
-        .query_map([rows(limit)], letter)?
-        .collect()
+    let mut statement = transaction
+        .prepare_cached("SELECT * FROM dead WHERE is_replayed ORDER BY sequence LIMIT ?1")?;
+    let rows = statement.query([rows(room.writes)])?;
+    filled(room, rows, |letter: &DeadLetter| letter.death.value.len(), letter)
 }
 
 pub(crate) fn replay(transaction: &Transaction<'_>, place: Sequence) -> rusqlite::Result<bool> {

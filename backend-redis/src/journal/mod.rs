@@ -37,7 +37,7 @@ use appends::Appends;
 /// | method | commands | round trips |
 /// | --- | --- | --- |
 /// | `append` | a script: `TIME`, `XLEN`, `ZCARD`, `XADD` | 1, shared with up to 127 others |
-/// | `read` | `XRANGE` | 1 |
+/// | `read` | a script: `XRANGE`, a few writes at a time | 1 |
 /// | `lead`, `resign`, `settle`, `backlog` | a script | 1 |
 /// | `dead_letters`, `replayed`, `replay`, `discard` | a script | 1 |
 /// | `ready` | `PING` | 1 |
@@ -116,6 +116,7 @@ struct Scripts {
     resign: Script,
     settle: Script,
     backlog: Script,
+    read: Script,
     letters: Script,
     replay: Script,
     discard: Script,
@@ -128,6 +129,7 @@ impl Scripts {
             resign: Script::new(include_str!("resign.lua")),
             settle: Script::new(include_str!("settle.lua")),
             backlog: Script::new(include_str!("backlog.lua")),
+            read: Script::new(include_str!("read.lua")),
             letters: Script::new(include_str!("letters.lua")),
             replay: Script::new(include_str!("replay.lua")),
             discard: Script::new(include_str!("discard.lua")),

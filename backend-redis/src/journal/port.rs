@@ -1,4 +1,4 @@
-//! The port, by scripts and `XRANGE`.
+//! The port, by scripts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use larder_core::write_behind::{
-    Backlog, DeadLetter, JournalCapabilities, Journaled, Sequence, Settled, Term,
+    Backlog, DeadLetter, JournalCapabilities, Journaled, Room, Sequence, Settled, Term,
 };
 use larder_core::{Journal, Runtime, Store, StoreError, StoreErrorKind};
-use redis::{Cmd, Value};
+use redis::Value;
 
 use super::appends::{APPEND, LARGE, Write};
 use super::{RedisJournal, letter};
@@ -23,12 +23,11 @@ impl RedisJournal {
         operation: &'static str,
         places: &str,
         after: Option<Sequence>,
-        limit: usize,
+        room: Room,
     ) -> Result<Vec<DeadLetter>, StoreError> {
-        let least = after.map_or(0, |after| after.number() + 1).to_string();
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX).to_string();
+        let arguments = arguments(after, room);
+        let arguments = arguments.each_ref().map(String::as_bytes);
         let keys = [places, &self.shared.keys.dead];
-        let arguments: [&[u8]; 2] = [least.as_bytes(), limit.as_bytes()];
         let reply = self.run(operation, &self.shared.scripts.letters, &keys, &arguments).await?;
         let Value::Array(said) = reply else { return Err(self.unexpected(operation, &reply)) };
         let mut said = said.into_iter();
@@ -119,20 +118,16 @@ impl Journal for RedisJournal {
     async fn read(
         &self,
         after: Option<Sequence>,
-        limit: usize,
+        room: Room,
     ) -> Result<Vec<Journaled>, StoreError> {
         const OPERATION: &str = "read";
         let shared = &*self.shared;
-        let _call = shared.calls.enter(OPERATION)?;
-        let least = after.map_or(0, |after| after.number() + 1);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut command = Cmd::new();
-        command.arg("XRANGE").arg(&shared.keys.writes).arg(format!("{least}-0")).arg("+");
-        command.arg("COUNT").arg(limit);
-        let client = &shared.store.inner().client;
-        let reply = client.call(OPERATION, &command, client.deadline()).await?;
+        let arguments = arguments(after, room);
+        let arguments = arguments.each_ref().map(String::as_bytes);
+        let keys = [&*shared.keys.writes];
+        let reply = self.run(OPERATION, &shared.scripts.read, &keys, &arguments).await?;
         let Value::Array(entries) = reply else {
-            return Err(client.unexpected(OPERATION, &reply));
+            return Err(self.unexpected(OPERATION, &reply));
         };
         let write = |entry: Value| match journaled(entry) {
             Some(write) => Ok(write),
@@ -185,15 +180,16 @@ impl Journal for RedisJournal {
         after: Option<Sequence>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError> {
-        self.letters("dead_letters", &self.shared.keys.places, after, limit).await
+        let room = Room::of_writes(limit);
+        self.letters("dead_letters", &self.shared.keys.places, after, room).await
     }
 
     async fn replay(&self, sequence: Sequence) -> Result<bool, StoreError> {
         self.about("replay", &self.shared.scripts.replay, sequence).await
     }
 
-    async fn replayed(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        self.letters("replayed", &self.shared.keys.replayed, None, limit).await
+    async fn replayed(&self, room: Room) -> Result<Vec<DeadLetter>, StoreError> {
+        self.letters("replayed", &self.shared.keys.replayed, None, room).await
     }
 
     async fn discard(&self, sequence: Sequence) -> Result<bool, StoreError> {
@@ -208,6 +204,14 @@ impl Journal for RedisJournal {
         let shared = &*self.shared;
         shared.store.close_beside(&shared.calls, shared.owns_store).await
     }
+}
+
+/// What scripts that read are given: the least place, how many, how many bytes.
+fn arguments(after: Option<Sequence>, room: Room) -> [String; 3] {
+    let least = after.map_or(0, |after| after.number() + 1);
+    // `LIMIT` takes no larger number.
+    let writes = i64::try_from(room.writes).unwrap_or(i64::MAX);
+    [least.to_string(), writes.to_string(), room.bytes.to_string()]
 }
 
 fn held(term: &Term) -> String {

@@ -76,6 +76,14 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
         }
     }
 
+    /// How long it has been since some moment, by a clock that nobody sets: for how much time passed
+    /// between two readings. It may stand still while the machine sleeps.
+    ///
+    /// By default that is [`now`](Self::now), for platforms that have no such clock.
+    fn steady(&self) -> Duration {
+        self.now().since(Timestamp::EPOCH)
+    }
+
     /// Whether a task must not be woken by another.
     ///
     /// On Workers a request's I/O belongs to it: a future that another request drives is killed.
@@ -117,6 +125,10 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn has_passed(&self, deadline: Timestamp) -> bool {
         (**self).has_passed(deadline)
+    }
+
+    fn steady(&self) -> Duration {
+        (**self).steady()
     }
 
     fn isolates_tasks(&self) -> bool {

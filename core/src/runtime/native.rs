@@ -1,7 +1,7 @@
 //! Tokio, with the operating system's clocks.
 
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 
@@ -38,6 +38,10 @@ impl Runtime for SystemRuntime {
         *COARSE_LAG
     }
 
+    fn steady(&self) -> Duration {
+        STARTED.elapsed()
+    }
+
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         // The timer is registered on the first poll, inside the runtime, not here.
         Box::pin(async move { tokio::time::sleep(duration).await })
@@ -50,6 +54,9 @@ impl Runtime for SystemRuntime {
         }
     }
 }
+
+/// When the steady clock was read first.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The coarse clock advances with the kernel's tick. Twice its resolution leaves room for a tick
 /// that is handled late.

@@ -170,6 +170,9 @@ where
 
     /// How many keys, and bytes of their values, are read ahead of the sink at most: what it takes to
     /// save others while some fail.
+    ///
+    /// All processes on a journal need the same. One that takes over from another with a larger window
+    /// may save a write after a later one of its key, which the other had saved and not settled.
     pub fn window(mut self, keys: usize, bytes: usize) -> Self {
         (self.rules.keys, self.rules.bytes) = (keys, bytes);
         self

@@ -11,13 +11,14 @@ use futures::future::{Either, select};
 
 use super::control::{Over, Phase};
 use super::handle::Core;
-use super::journal::{Journaled, Sequence, Settled, Term};
+use super::journal::{Journaled, Room, Sequence, Settled, Term};
+use super::pace::Pace;
 use super::sink::{BytesSink, Outcome};
 use super::window::{Batch, Next, Rules, Window};
 use crate::error::StoreError;
 use crate::time::Timestamp;
 
-/// How many writes are read from the journal at a time.
+/// The most writes that are read from the journal at a time.
 const PAGE: usize = 1_000;
 
 #[derive(Debug, Clone, Copy)]
@@ -34,10 +35,11 @@ pub(super) struct Flusher {
     settings: Settings,
     /// What tells it from all others: drawn, so that who was paused is no other when it goes on.
     name: String,
+    pace: Pace,
     over: Over,
 }
 
-/// The time in which nobody else flushes, by this process' clock.
+/// The time in which nobody else flushes, by this flusher's [`Pace`].
 struct Tenure {
     term: Term,
     renew_at: Timestamp,
@@ -60,8 +62,9 @@ impl Flusher {
         settings: Settings,
     ) -> Self {
         let name = format!("{:032x}", fastrand::u128(..));
+        let pace = Pace::new(Arc::clone(&core.runtime));
         let over = Over(Arc::clone(&core.control));
-        Self { core: Arc::clone(core), sink, rules, settings, name, over }
+        Self { core: Arc::clone(core), sink, rules, settings, name, pace, over }
     }
 
     pub(super) async fn run(self) {
@@ -75,7 +78,7 @@ impl Flusher {
     async fn work(&self) {
         let mut failures = 0;
         while !self.core.control.is(Phase::Leaving) {
-            let (asked_at, urgent) = (self.core.runtime.now(), self.core.control.urgent());
+            let (asked_at, urgent) = (self.pace.now(), self.core.control.urgent());
             match self.core.journal.lead(&self.name, self.settings.lease).await {
                 Ok(Some(term)) => {
                     failures = 0;
@@ -120,9 +123,8 @@ impl Flusher {
             if core.control.is(Phase::Leaving) {
                 return self.resign(&tenure).await;
             }
-            let now = core.runtime.now();
-            let looks = core.control.takes_a_look();
-            if looks || look_at <= now {
+            let now = self.pace.now();
+            if has_caught_up && (core.control.takes_a_look() || look_at <= now) {
                 look_at = now + self.settings.poll;
                 self.look(&mut window).await;
             }
@@ -136,9 +138,13 @@ impl Flusher {
             };
             failures = 0;
             // Another may have saved the newest write of a key before it was settled. An older one
-            // must not follow it, so the first save of a term waits for all that this one may cover.
-            has_caught_up |= read == 0;
-            let now = core.runtime.now();
+            // must not follow it, so the first save of a term waits for all that this one may cover:
+            // for the end of the journal, or as much as the other, too, had room for.
+            if read == 0 && !has_caught_up {
+                has_caught_up = true;
+                continue;
+            }
+            let now = self.pace.now();
             if !has_caught_up || tenure.until < now + self.settings.save_timeout {
                 continue;
             }
@@ -166,7 +172,7 @@ impl Flusher {
 
     /// Whether the journal is still its own, for as long as a save may take. Prolongs that in time.
     async fn keep(&self, tenure: &mut Tenure) -> bool {
-        let asked_at = self.core.runtime.now();
+        let asked_at = self.pace.now();
         if tenure.renew_at <= asked_at {
             match self.core.journal.lead(&self.name, self.settings.lease).await {
                 Ok(Some(term)) if term == tenure.term => *tenure = self.tenure(term, asked_at),
@@ -177,7 +183,7 @@ impl Flusher {
                 }
             }
         }
-        self.core.runtime.now() + self.settings.save_timeout <= tenure.until
+        self.pace.now() + self.settings.save_timeout <= tenure.until
     }
 
     async fn resign(&self, tenure: &Tenure) -> Left {
@@ -193,14 +199,20 @@ impl Flusher {
         window: &mut Window,
         read_to: &mut Option<Sequence>,
     ) -> Result<usize, StoreError> {
-        if !window.has_room() {
+        let room = self.room(window);
+        if room.is_full() {
             return Ok(0);
         }
-        let writes = self.core.journal.read(*read_to, PAGE).await?;
-        let (read, now) = (writes.len(), self.core.runtime.now());
+        let writes = self.core.journal.read(*read_to, room).await?;
+        let (read, now) = (writes.len(), self.pace.now());
         *read_to = writes.last().map(|last| last.sequence).or(*read_to);
         writes.into_iter().for_each(|write| window.admit(now, write));
         Ok(read)
+    }
+
+    fn room(&self, window: &Window) -> Room {
+        let room = window.room();
+        Room::new(room.writes.min(PAGE), room.bytes)
     }
 
     /// Takes dead letters in that are to be tried again, and says how much waits.
@@ -208,21 +220,21 @@ impl Flusher {
         let core = &*self.core;
         match core.journal.backlog().await {
             Ok(backlog) => {
-                let now = core.runtime.now();
-                core.meter.waiting(&backlog, now);
+                core.meter.waiting(&backlog, core.runtime.now());
                 if backlog.dead == 0 {
                     return;
                 }
             }
             Err(error) => return core.meter.journal_failed("backlog", &error),
         }
-        match core.journal.replayed(PAGE).await {
+        let room = self.room(window);
+        if room.is_full() {
+            return;
+        }
+        match core.journal.replayed(room).await {
             Ok(letters) => {
-                let now = core.runtime.now();
+                let now = self.pace.now();
                 for letter in letters {
-                    if !window.has_room() {
-                        break;
-                    }
                     let value = letter.death.value;
                     window.admit(now, Journaled::new(letter.sequence, letter.key, value));
                 }
@@ -235,7 +247,7 @@ impl Flusher {
     async fn save(&self, window: &mut Window, batch: Batch, tenure: &mut Tenure) -> bool {
         let core = &*self.core;
         let writes = batch.writes();
-        let (sent, sent_at) = (writes.len(), core.runtime.now());
+        let (sent, sent_at) = (writes.len(), self.pace.now());
         let saving = AssertUnwindSafe(self.sink.save(writes)).catch_unwind();
         let timeout = core.runtime.sleep(self.settings.save_timeout);
         let outcome = match select(saving, timeout).await {
@@ -246,9 +258,9 @@ impl Flusher {
                 Outcome::failed(format!("the sink did not end within {after:?}"))
             }
         };
-        let now = core.runtime.now();
+        let (now, died_at) = (self.pace.now(), core.runtime.now());
         self.tell(sent, now.since(sent_at), &outcome);
-        let conclusion = window.conclude(now, batch, outcome, fastrand::f64());
+        let conclusion = window.conclude(now, died_at, batch, outcome, fastrand::f64());
         self.settle(&conclusion.settled, tenure).await
     }
 

@@ -183,18 +183,19 @@ where
 
     async fn append(&self, key: &str, value: Bytes) -> Result<Sequence, Error> {
         let core = &*self.core;
-        let began = core.runtime.now();
+        let began = core.runtime.steady();
+        let waited = || core.runtime.steady().saturating_sub(began);
         loop {
             let settled = core.control.settled();
             let error = match core.journal.append(key, value.clone()).await {
                 Ok(sequence) => {
-                    core.meter.written(core.runtime.now().since(began));
+                    core.meter.written(waited());
                     core.control.has_written();
                     return Ok(sequence);
                 }
                 Err(error) => error,
             };
-            let waited = core.runtime.now().since(began);
+            let waited = waited();
             match self.when_full {
                 WhenFull::Wait(most) if error.kind() == StoreErrorKind::Full && waited < most => {
                     let wait = LOOK_AGAIN.min(most - waited);
@@ -230,12 +231,12 @@ where
     /// ```
     pub async fn drain(&self, patience: Duration) -> Result<Backlog, Error> {
         let core = &*self.core;
-        let deadline = core.runtime.now() + patience;
+        let deadline = core.runtime.steady() + patience;
         let _hurried = core.control.hurried();
         loop {
             let settled = core.control.settled();
             let backlog = core.journal.backlog().await?;
-            let left = deadline.since(core.runtime.now());
+            let left = deadline.saturating_sub(core.runtime.steady());
             if backlog.writes == 0 || left.is_zero() {
                 return Ok(backlog);
             }
@@ -266,13 +267,13 @@ where
     pub async fn stop(&self, patience: Duration) -> Result<Backlog, Error> {
         let core = &*self.core;
         core.control.enter(Phase::Draining);
-        let deadline = core.runtime.now() + patience;
+        let deadline = core.runtime.steady() + patience;
         loop {
             let settled = core.control.settled();
             if core.control.is_over() {
                 break;
             }
-            let left = deadline.since(core.runtime.now());
+            let left = deadline.saturating_sub(core.runtime.steady());
             if left.is_zero() {
                 core.control.enter(Phase::Halted);
                 break;

@@ -59,12 +59,12 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// Ends the term, if it is still under way, so that another flusher need not wait.
     async fn resign(&self, term: &Term) -> Result<(), StoreError>;
 
-    /// The first writes that are not settled, after the one of `after`; at most `limit`, in their
-    /// order. Fewer do not mean that there are no others, none do.
+    /// The first writes that are not settled, after the one of `after`; in their order, and no more
+    /// than `room` takes. Fewer do not mean that there are no others, none do.
     async fn read(
         &self,
         after: Option<Sequence>,
-        limit: usize,
+        room: Room,
     ) -> Result<Vec<Journaled>, StoreError>;
 
     /// Takes what is settled out of the journal, in one step; `false`, and nothing is done, where the
@@ -88,8 +88,9 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// it is settled.
     async fn replay(&self, sequence: Sequence) -> Result<bool, StoreError>;
 
-    /// The dead letters that are to be tried again, the oldest write first; at most `limit`.
-    async fn replayed(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
+    /// The dead letters that are to be tried again, the oldest write first; no more than `room`
+    /// takes.
+    async fn replayed(&self, room: Room) -> Result<Vec<DeadLetter>, StoreError>;
 
     /// Drops a dead letter; whether there was such.
     async fn discard(&self, sequence: Sequence) -> Result<bool, StoreError>;
@@ -144,9 +145,9 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
     async fn read(
         &self,
         after: Option<Sequence>,
-        limit: usize,
+        room: Room,
     ) -> Result<Vec<Journaled>, StoreError> {
-        (**self).read(after, limit).await
+        (**self).read(after, room).await
     }
 
     async fn settle(&self, term: &Term, settled: &[Settled]) -> Result<bool, StoreError> {
@@ -169,8 +170,8 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
         (**self).replay(sequence).await
     }
 
-    async fn replayed(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        (**self).replayed(limit).await
+    async fn replayed(&self, room: Room) -> Result<Vec<DeadLetter>, StoreError> {
+        (**self).replayed(room).await
     }
 
     async fn discard(&self, sequence: Sequence) -> Result<bool, StoreError> {
@@ -236,6 +237,74 @@ impl Sequence {
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// How much a reader has room for, see [`Journal::read`].
+///
+/// Reading ends with the value that reaches the number of bytes, so that one that is larger by itself
+/// is read as well.
+///
+/// ```
+/// use larder_core::write_behind::Room;
+///
+/// let mut room = Room::new(3, 1_000);
+/// assert!(room.take(600));
+/// assert!(!room.take(600), "this one goes in, and is the last");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Room {
+    /// The most writes.
+    pub writes: usize,
+    /// The bytes of values after which there is room for no other.
+    pub bytes: usize,
+}
+
+impl Room {
+    /// So many writes, and bytes of their values.
+    #[must_use]
+    pub const fn new(writes: usize, bytes: usize) -> Self {
+        Self { writes, bytes }
+    }
+
+    /// So many writes, however large.
+    #[must_use]
+    pub const fn of_writes(writes: usize) -> Self {
+        Self::new(writes, usize::MAX)
+    }
+
+    /// Whether nothing goes in.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.writes == 0 || self.bytes == 0
+    }
+
+    /// Takes the room of a value of so many bytes; whether there is more.
+    pub fn take(&mut self, bytes: usize) -> bool {
+        self.writes = self.writes.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        !self.is_full()
+    }
+
+    /// The first of `items` that there is room for, by the bytes of their values.
+    pub fn fill<T>(
+        mut self,
+        items: impl IntoIterator<Item = T>,
+        bytes: impl Fn(&T) -> usize,
+    ) -> Vec<T> {
+        let mut filled = Vec::new();
+        if self.is_full() {
+            return filled;
+        }
+        for item in items {
+            let has_more = self.take(bytes(&item));
+            filled.push(item);
+            if !has_more {
+                break;
+            }
+        }
+        filled
     }
 }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::journal::{
-    Backlog, DeadLetter, Journal, JournalCapabilities, Journaled, Sequence, Settled, Term,
+    Backlog, DeadLetter, Journal, JournalCapabilities, Journaled, Room, Sequence, Settled, Term,
 };
 use crate::error::StoreError;
 use crate::runtime::Runtime;
@@ -213,12 +213,13 @@ impl Journal for MemoryJournal {
     async fn read(
         &self,
         from: Option<Sequence>,
-        limit: usize,
+        room: Room,
     ) -> Result<Vec<Journaled>, StoreError> {
         let write = |(sequence, (key, value)): (&Sequence, &(String, Bytes))| {
             Journaled::new(*sequence, &**key, value.clone())
         };
-        Ok(after(&self.state().writes, from).take(limit).map(write).collect())
+        let state = self.state();
+        Ok(room.fill(after(&state.writes, from).map(write), |write| write.value.len()))
     }
 
     async fn settle(&self, term: &Term, settled: &[Settled]) -> Result<bool, StoreError> {
@@ -254,10 +255,10 @@ impl Journal for MemoryJournal {
         Ok(dead.map(|dead| dead.is_replayed = true).is_some())
     }
 
-    async fn replayed(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+    async fn replayed(&self, room: Room) -> Result<Vec<DeadLetter>, StoreError> {
         let state = self.state();
         let replayed = state.dead.values().filter(|dead| dead.is_replayed);
-        Ok(replayed.take(limit).map(|dead| dead.letter.clone()).collect())
+        Ok(room.fill(replayed.map(|dead| dead.letter.clone()), |letter| letter.death.value.len()))
     }
 
     async fn discard(&self, sequence: Sequence) -> Result<bool, StoreError> {

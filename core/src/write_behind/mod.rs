@@ -19,6 +19,7 @@ mod handle;
 mod journal;
 mod memory;
 mod meter;
+mod pace;
 mod sink;
 #[cfg(test)]
 mod tests;
@@ -27,8 +28,8 @@ mod window;
 pub use builder::{WhenFull, WriteBehindBuilder};
 pub use handle::{DeadWrite, WriteBehind};
 pub use journal::{
-    Backlog, DeadLetter, Death, DurableJournal, Journal, JournalCapabilities, Journaled, Sequence,
-    Settled, Term,
+    Backlog, DeadLetter, Death, DurableJournal, Journal, JournalCapabilities, Journaled, Room,
+    Sequence, Settled, Term,
 };
 pub use memory::{MemoryJournal, MemoryJournalBuilder};
 pub use meter::WriteBehindStats;

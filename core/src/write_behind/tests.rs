@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use futures::future::BoxFuture;
+
+use super::pace::Pace;
 use super::*;
 use crate::error::{Error, StoreErrorKind};
 use crate::runtime::{Runtime, VirtualRuntime, test};
 use crate::sync::lock;
-use crate::time::{millis, minutes, seconds};
+use crate::time::{Timestamp, hours, millis, minutes, seconds};
 
 /// A table, and how it takes writes.
 #[derive(Clone, Default)]
@@ -419,4 +423,81 @@ fn keys_and_values_beyond_the_limits_are_refused() {
         assert!(matches!(error, Error::Store(error) if error.kind() == StoreErrorKind::TooLarge));
         assert!(journal.is_empty());
     });
+}
+
+/// A machine whose clock is set, and which sleeps.
+#[derive(Debug, Clone)]
+struct Machine {
+    runtime: VirtualRuntime,
+    set_back: Arc<Mutex<Duration>>,
+    slept: Arc<Mutex<Duration>>,
+}
+
+impl Machine {
+    fn on(runtime: &VirtualRuntime) -> Self {
+        Self { runtime: runtime.clone(), set_back: Arc::default(), slept: Arc::default() }
+    }
+
+    /// The time passes, and the steady clock stands still.
+    fn sleeps(&self, time: Duration) {
+        self.runtime.advance(time);
+        *lock(&self.slept) += time;
+    }
+}
+
+impl Runtime for Machine {
+    fn now(&self) -> Timestamp {
+        self.runtime.now() - *lock(&self.set_back)
+    }
+
+    fn steady(&self) -> Duration {
+        self.runtime.steady() - *lock(&self.slept)
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.runtime.sleep(duration)
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.runtime.spawn(task);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_holds_nothing_up() {
+    run(async |runtime, journal, table| {
+        let machine = Machine::on(&runtime);
+        let it = on(&journal, &table).runtime(machine.clone()).linger(seconds(1)).build().unwrap();
+        it.write("a", &"1".into()).await.unwrap();
+        runtime.sleep(millis(10)).await;
+        *lock(&machine.set_back) = hours(1);
+        runtime.sleep(seconds(1)).await;
+        assert_eq!(table.row("a").as_deref(), Some("1"));
+        runtime.sleep(minutes(5)).await;
+        assert_eq!(journal.lead("other", seconds(30)).await.unwrap(), None, "it was not prolonged");
+
+        table.is_down(true);
+        it.write("a", &"2".into()).await.unwrap();
+        let set_back = async {
+            runtime.sleep(seconds(1)).await;
+            *lock(&machine.set_back) = hours(2);
+        };
+        let began = runtime.now();
+        let (left, ()) = futures::join!(it.stop(seconds(5)), set_back);
+        assert_eq!((left.unwrap().writes, runtime.now().since(began)), (1, seconds(5)));
+    });
+}
+
+#[test]
+fn a_flusher_counts_the_time_that_its_machine_slept() {
+    let runtime = VirtualRuntime::seeded(1);
+    let machine = Machine::on(&runtime);
+    let pace = Pace::new(Arc::new(machine.clone()));
+    let began = pace.now();
+    machine.sleeps(hours(1));
+    assert_eq!(pace.now().since(began), hours(1));
+    *lock(&machine.set_back) = hours(2);
+    assert_eq!(pace.now().since(began), hours(1));
+    runtime.advance(seconds(1));
+    assert_eq!(pace.now().since(began), hours(1) + seconds(1));
 }

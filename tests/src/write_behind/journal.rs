@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use larder_core::write_behind::{
-    Backlog, DeadLetter, JournalCapabilities, Journaled, Sequence, Settled, Term,
+    Backlog, DeadLetter, JournalCapabilities, Journaled, Room, Sequence, Settled, Term,
 };
 use larder_core::{Journal, Runtime, StoreError};
 
@@ -17,11 +17,13 @@ use crate::stores::{Call, Tap};
 pub(super) struct TappedJournal {
     inner: Arc<dyn Journal>,
     taps: Vec<Arc<dyn Tap>>,
+    /// The most writes that are read at a time.
+    window: usize,
 }
 
 impl TappedJournal {
-    pub(super) fn new(inner: Arc<dyn Journal>, taps: Vec<Arc<dyn Tap>>) -> Self {
-        Self { inner, taps }
+    pub(super) fn new(inner: Arc<dyn Journal>, taps: Vec<Arc<dyn Tap>>, window: usize) -> Self {
+        Self { inner, taps, window }
     }
 
     async fn through<T>(
@@ -79,9 +81,10 @@ impl Journal for TappedJournal {
     async fn read(
         &self,
         after: Option<Sequence>,
-        limit: usize,
+        room: Room,
     ) -> Result<Vec<Journaled>, StoreError> {
-        self.through(Call::GetMany, self.inner.read(after, limit)).await
+        assert!(room.writes <= self.window, "more is read than a window has room for: {room:?}");
+        self.through(Call::GetMany, self.inner.read(after, room)).await
     }
 
     async fn settle(&self, term: &Term, settled: &[Settled]) -> Result<bool, StoreError> {
@@ -104,8 +107,8 @@ impl Journal for TappedJournal {
         self.through(Call::Put, self.inner.replay(sequence)).await
     }
 
-    async fn replayed(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        self.through(Call::GetMany, self.inner.replayed(limit)).await
+    async fn replayed(&self, room: Room) -> Result<Vec<DeadLetter>, StoreError> {
+        self.through(Call::GetMany, self.inner.replayed(room)).await
     }
 
     async fn discard(&self, sequence: Sequence) -> Result<bool, StoreError> {

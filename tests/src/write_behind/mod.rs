@@ -14,7 +14,8 @@
 //! 3. A write comes with the same id and value in every attempt, and each key once in a batch.
 //! 4. Nothing dies but what the sink cannot bear, unless it fails at random besides.
 //! 5. A dead letter that a later saved write made obsolete is gone.
-//! 6. Every write ends, and in the end nothing is left in the journal.
+//! 6. No more is read from the journal than the window has room for.
+//! 7. Every write ends, and in the end nothing is left in the journal.
 
 mod database;
 mod journal;
@@ -62,7 +63,7 @@ pub async fn run(plan: &Plan, runtime: &VirtualRuntime) -> Result<Outcome, Error
     let flaky = Arc::new(Flaky::new(plan.journal_faults, plan.seed));
     let delays = Arc::new(Delays::up_to(plan.latency, Arc::clone(&shared), plan.seed));
     let journal: Arc<dyn Journal> = Arc::new(memory);
-    let journal = TappedJournal::new(journal, vec![delays, Arc::clone(&flaky) as _]);
+    let journal = TappedJournal::new(journal, vec![delays, Arc::clone(&flaky) as _], plan.window);
     let database = Arc::new(Database::new(plan, Arc::clone(&shared)));
 
     let processes: Vec<_> = (0..plan.processes)
@@ -121,6 +122,7 @@ fn build(
     WriteBehind::volatile(journal.clone(), database.sink())
         .runtime(runtime)
         .batch(plan.batch)
+        .window(plan.window, 1 << 20)
         .linger(plan.linger)
         .attempts(3)
         .backoff(millis(10), millis(200))

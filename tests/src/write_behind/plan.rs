@@ -27,6 +27,8 @@ pub struct Plan {
     pub max_writes: usize,
     /// The most writes in a batch.
     pub batch: usize,
+    /// How many keys are read ahead of the sink.
+    pub window: usize,
     /// How long a batch waits for more.
     pub linger: Duration,
     /// Whether the journal loses calls and answers.
@@ -66,6 +68,9 @@ impl Plan {
         // that the sink looks as if it were down.
         let max_writes =
             if poison == Poison::Fails { 1_000 } else { [12, 1_000][random.usize(..2)] };
+        let batch = random.usize(1..9);
+        // The same goes for a window. One of a few keys is read into by a few writes at a time.
+        let window = if poison == Poison::Fails { 1_000 } else { batch + random.usize(..8) };
         Self {
             seed,
             processes: random.usize(1..4),
@@ -76,7 +81,8 @@ impl Plan {
             crashes: random.usize(0..6),
             latency: millis(random.u64(0..8)),
             max_writes,
-            batch: random.usize(1..9),
+            batch,
+            window,
             linger: millis([0, 5, 40][random.usize(..3)]),
             journal_faults: random.u8(..3) == 0,
             sink_faults: random.bool(),

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::sink::{Failure, Outcome, Unsaved};
-use super::{Death, Journaled, Sequence, Settled};
+use super::{Death, Journaled, Room, Sequence, Settled};
 use crate::time::Timestamp;
 
 pub(super) use retry::Backoff;
@@ -114,8 +114,8 @@ impl Pending {
         Settled::saved(&*self.key, self.sequences)
     }
 
-    fn dead(self, now: Timestamp, reason: String) -> Settled {
-        let death = Death::new(self.value, reason, self.failures.saturating_add(1), now);
+    fn dead(self, died_at: Timestamp, reason: String) -> Settled {
+        let death = Death::new(self.value, reason, self.failures.saturating_add(1), died_at);
         Settled::dead(&*self.key, self.sequences, death)
     }
 }
@@ -147,9 +147,10 @@ impl Window {
         }
     }
 
-    /// Whether more may be read.
-    pub(super) fn has_room(&self) -> bool {
-        self.queue.len() < self.rules.keys && self.bytes < self.rules.bytes
+    /// How much more may be read, if each write is of another key.
+    pub(super) fn room(&self) -> Room {
+        let keys = self.rules.keys.saturating_sub(self.queue.len());
+        Room::new(keys, self.rules.bytes.saturating_sub(self.bytes))
     }
 
     /// Takes a write in. One that is older than what waits under its key is covered by that; one that
@@ -221,11 +222,12 @@ impl Window {
         Next::Save(self.batch(chosen))
     }
 
-    /// What becomes of a batch that was sent. `spread` is between 0 and 1, and differs from time to
+    /// What becomes of a batch that was sent; what dies of it, died at `died_at`. `spread` is between 0 and 1, and differs from time to
     /// time and from flusher to flusher.
     pub(super) fn conclude(
         &mut self,
         now: Timestamp,
+        died_at: Timestamp,
         batch: Batch,
         outcome: Outcome,
         spread: f64,
@@ -235,7 +237,7 @@ impl Window {
         let mut rejected: HashMap<usize, String> = outcome.rejected.into_iter().collect();
         for (index, pending) in batch.0.into_iter().enumerate() {
             match rejected.remove(&index) {
-                Some(reason) => conclusion.settled.push(pending.dead(now, reason)),
+                Some(reason) => conclusion.settled.push(pending.dead(died_at, reason)),
                 None => rest.push(pending),
             }
         }
@@ -245,7 +247,9 @@ impl Window {
                 self.failed_in_a_row = 0;
                 conclusion.settled.extend(rest.into_iter().map(Pending::saved));
             }
-            Err(failure) => self.failed(now, rest, &failure, spread, &mut conclusion),
+            Err(failure) => {
+                self.failed(now, died_at, rest, &failure, spread, &mut conclusion);
+            }
         }
         conclusion
     }
@@ -253,6 +257,7 @@ impl Window {
     fn failed(
         &mut self,
         now: Timestamp,
+        died_at: Timestamp,
         rest: Vec<Pending>,
         failure: &Failure,
         spread: f64,
@@ -272,14 +277,14 @@ impl Window {
                 continue;
             }
             if failure.is_permanent {
-                conclusion.settled.push(pending.dead(now, failure.reason.clone()));
+                conclusion.settled.push(pending.dead(died_at, failure.reason.clone()));
                 continue;
             }
             let others_succeeded = self.saved > pending.saved_before;
             pending.saved_before = self.saved;
             pending.counted += u32::from(others_succeeded);
             if pending.counted >= self.rules.attempts {
-                conclusion.settled.push(pending.dead(now, failure.reason.clone()));
+                conclusion.settled.push(pending.dead(died_at, failure.reason.clone()));
                 continue;
             }
             pending.failures = pending.failures.saturating_add(1);

@@ -139,7 +139,7 @@ impl Subject {
         prop_assert_eq!(keys.len(), writes.len(), "a key is in the batch twice");
 
         let outcome = outcome(sink, &writes);
-        let conclusion = self.window.conclude(self.now, batch, outcome, spread);
+        let conclusion = self.window.conclude(self.now, self.now, batch, outcome, spread);
         prop_assert_eq!(conclusion.settled.len() + conclusion.failed, writes.len());
         for settled in conclusion.settled {
             let open = self.open.remove(&settled.key).unwrap_or_default();
@@ -297,11 +297,11 @@ fn who_fails_waits_for_all_that_and_newer_writes_wait_with_it() {
 fn a_window_that_is_full_reads_no_more() {
     let mut window = Window::new(Rules { keys: 2, bytes: 10, ..rules() });
     window.admit(START, write(1, 1));
-    assert!(window.has_room());
+    assert!(!window.room().is_full());
     window.admit(START, write(2, 2));
-    assert!(!window.has_room());
+    assert!(window.room().is_full());
     let Next::Save(batch) = window.next(START, true) else { panic!("nothing to save") };
-    assert!(window.has_room());
-    window.conclude(START, batch, Outcome::failed("on purpose"), 0.0);
-    assert!(!window.has_room());
+    assert!(!window.room().is_full());
+    window.conclude(START, START, batch, Outcome::failed("on purpose"), 0.0);
+    assert!(window.room().is_full());
 }

@@ -1,6 +1,6 @@
 //! What could not be saved.
 
-use larder_core::write_behind::{Backlog, DeadLetter, Sequence, Settled};
+use larder_core::write_behind::{Backlog, DeadLetter, Room, Sequence, Settled};
 
 use super::{JournalBench, case_list, pairs};
 use crate::conformance::CaseResult;
@@ -81,16 +81,20 @@ async fn what_is_replayed_is_handed_out_until_it_is_settled(it: JournalBench) ->
     let death = it.death("why");
     let died = |(key, place)| Settled::dead(key, vec![place], death.clone());
     it.settle(&term, &[("a", a), ("b", b)].map(died)).await?;
-    ensure_eq!(it.journal.replayed(10).await?, [], "before");
+    ensure_eq!(it.journal.replayed(Room::of_writes(10)).await?, [], "before");
     ensure!(!it.journal.replay(Sequence::from_number(1)).await?, "one that is not there");
     ensure!(it.another_handle().await?.replay(b).await?, "one that is there");
     ensure!(it.journal.replay(b).await?, "and again");
-    let replayed = it.journal.replayed(10).await?;
+    let replayed = it.journal.replayed(Room::of_writes(10)).await?;
     ensure_eq!(replayed, [DeadLetter::new(b, "b", death)], "what is asked for");
+    ensure_eq!(it.journal.replayed(Room::of_writes(0)).await?, [], "without room");
+    ensure!(it.journal.replay(a).await?, "the other");
+    ensure_eq!(it.journal.replayed(Room::new(9, 1)).await?.len(), 1, "with room for a byte");
+    it.settle(&term, &[Settled::dead("a", vec![a], it.death("why"))]).await?;
     ensure_eq!(it.dead().await?.len(), 2, "the list");
     ensure_eq!(it.journal.backlog().await?, Backlog::new(1, None, 2), "the backlog");
     it.settle(&term, &[Settled::saved("b", vec![b])]).await?;
-    ensure_eq!(it.journal.replayed(10).await?, [], "after");
+    ensure_eq!(it.journal.replayed(Room::of_writes(10)).await?, [], "after");
     ensure_eq!(it.dead().await?, pairs(&[("a", "why")]), "the list after");
     Ok(())
 }
@@ -102,7 +106,7 @@ async fn what_dies_again_waits_to_be_asked_for_again(it: JournalBench) -> CaseRe
     it.journal.replay(a).await?;
     it.settle(&term, &[Settled::dead("a", vec![a], it.death("second"))]).await?;
     ensure_eq!(it.dead().await?, pairs(&[("a", "second")]), "the list");
-    ensure_eq!(it.journal.replayed(10).await?, [], "what is asked for");
+    ensure_eq!(it.journal.replayed(Room::of_writes(10)).await?, [], "what is asked for");
     ensure_eq!(it.journal.backlog().await?, Backlog::new(0, None, 1), "the backlog");
     ensure!(it.journal.replay(a).await?, "it can be replayed again");
     Ok(())
@@ -117,7 +121,7 @@ async fn what_is_discarded_is_gone(it: JournalBench) -> CaseResult {
     ensure!(it.journal.discard(a).await?, "a dead letter");
     ensure!(!it.journal.discard(a).await?, "and again");
     ensure_eq!(it.dead().await?, [], "the list");
-    ensure_eq!(it.journal.replayed(10).await?, [], "what is asked for");
+    ensure_eq!(it.journal.replayed(Room::of_writes(10)).await?, [], "what is asked for");
     ensure_eq!(it.journal.backlog().await?, Backlog::default(), "the backlog");
     Ok(())
 }

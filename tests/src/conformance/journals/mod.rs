@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, Either, select};
-use larder_core::write_behind::{Death, Sequence, Settled, Term};
+use larder_core::write_behind::{Death, Room, Sequence, Settled, Term};
 use larder_core::{Journal, Runtime, StoreError, millis, seconds};
 
 use super::case::{CaseResult, Failure};
@@ -96,7 +96,7 @@ impl JournalBench {
 
     /// The keys and values that wait, in their order.
     async fn waiting(&self) -> Result<Vec<(String, String)>, StoreError> {
-        let writes = self.journal.read(None, ROOM).await?;
+        let writes = self.journal.read(None, Room::of_writes(ROOM)).await?;
         let text = |value: Bytes| String::from_utf8_lossy(&value).into_owned();
         Ok(writes.into_iter().map(|write| (write.key, text(write.value))).collect())
     }

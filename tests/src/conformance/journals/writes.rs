@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
 use larder_core::StoreErrorKind;
-use larder_core::write_behind::{Backlog, Settled};
+use larder_core::write_behind::{Backlog, Room, Settled};
 
 use super::{JournalBench, case_list, pairs};
 use crate::conformance::CaseResult;
@@ -11,6 +11,7 @@ use crate::conformance::case::{ensure, ensure_eq};
 
 case_list!("journals::writes":
     what_is_appended_is_read_in_order,
+    no_more_is_read_than_there_is_room_for,
     keys_and_values_may_hold_anything,
     another_handle_sees_what_was_appended,
     places_grow_however_many_write_at_once,
@@ -22,19 +23,44 @@ case_list!("journals::writes":
 
 async fn what_is_appended_is_read_in_order(it: JournalBench) -> CaseResult {
     it.journal.ready().await?;
-    ensure_eq!(it.journal.read(None, 10).await?, [], "an empty journal");
+    ensure_eq!(it.journal.read(None, Room::of_writes(10)).await?, [], "an empty journal");
     let mut places = Vec::new();
     for (key, value) in [("a", "1"), ("b", "2"), ("a", "3"), ("c", ""), ("a", "4")] {
         places.push(it.append(key, value).await?);
     }
     ensure!(places.is_sorted_by(|a, b| a < b), "the places are {places:?}");
-    let all = it.journal.read(None, 10).await?;
+    let all = it.journal.read(None, Room::of_writes(10)).await?;
     let read: Vec<_> = all.iter().map(|write| write.sequence).collect();
     ensure_eq!(read, places, "the places");
     let expected = pairs(&[("a", "1"), ("b", "2"), ("a", "3"), ("c", ""), ("a", "4")]);
     ensure_eq!(it.waiting().await?, expected, "what waits");
-    ensure_eq!(it.journal.read(Some(places[1]), 2).await?, all[2..4], "a page");
-    ensure_eq!(it.journal.read(Some(places[4]), 2).await?, [], "what comes after the last");
+    ensure_eq!(it.journal.read(Some(places[1]), Room::of_writes(2)).await?, all[2..4], "a page");
+    ensure_eq!(it.journal.read(Some(places[4]), Room::of_writes(2)).await?, [], "what comes after the last");
+    Ok(())
+}
+
+async fn no_more_is_read_than_there_is_room_for(it: JournalBench) -> CaseResult {
+    // So many that a journal which reads by pages of its own has several.
+    for _ in 0..100 {
+        it.append("a", "0123456789").await?;
+    }
+    let read = async |writes, bytes| {
+        let read = it.journal.read(None, Room::new(writes, bytes)).await?;
+        Ok::<_, larder_core::StoreError>(read.len())
+    };
+    for (writes, bytes, expected) in [
+        (0, 100, 0),
+        (1, 100, 1),
+        (70, 10_000, 70),
+        (1_000, usize::MAX, 100),
+        // It ends with the value that reaches the bytes.
+        (50, 30, 3),
+        (50, 31, 4),
+        (100, 645, 65),
+        (100, 1, 1),
+    ] {
+        ensure_eq!(read(writes, bytes).await?, expected, "{writes} writes and {bytes} bytes");
+    }
     Ok(())
 }
 
@@ -45,7 +71,7 @@ async fn keys_and_values_may_hold_anything(it: JournalBench) -> CaseResult {
     for (key, value) in [("Zoë: {a} \u{1F600} '\"", &bytes), (&long, &Bytes::new()), ("l", &large)]
     {
         let place = it.journal.append(key, value.clone()).await?;
-        let found = it.journal.read(None, 10).await?.pop();
+        let found = it.journal.read(None, Room::of_writes(10)).await?.pop();
         let Some(found) = found else {
             return Err(crate::conformance::Failure::new("it is not there"));
         };
@@ -59,7 +85,7 @@ async fn another_handle_sees_what_was_appended(it: JournalBench) -> CaseResult {
     let other = it.another_handle().await?;
     ensure_eq!(other.id(), it.journal.id(), "the id");
     let place = it.append("a", "1").await?;
-    ensure_eq!(other.read(None, 10).await?.len(), 1, "what the other sees");
+    ensure_eq!(other.read(None, Room::of_writes(10)).await?.len(), 1, "what the other sees");
     let next = other.append("a", Bytes::from_static(b"2")).await?;
     ensure!(place < next, "{next} after {place}");
     ensure_eq!(it.waiting().await?, pairs(&[("a", "1"), ("a", "2")]), "what both appended");
@@ -82,7 +108,7 @@ async fn places_grow_however_many_write_at_once(it: JournalBench) -> CaseResult 
     }
     let mut places: Vec<_> = places.into_iter().flatten().collect();
     places.sort_unstable();
-    let read = it.journal.read(None, 1_000).await?;
+    let read = it.journal.read(None, Room::of_writes(1_000)).await?;
     let read: Vec<_> = read.iter().map(|write| write.sequence).collect();
     ensure_eq!(read, places, "all places");
     Ok(())
