@@ -144,10 +144,15 @@ pub(crate) fn read(
         "SELECT sequence, key, value FROM writes WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
     )?;
     let rows = statement.query(params![after.map_or(0, number), rows(room.writes)])?;
-    filled(room, rows, |write: &Journaled| write.value.len(), |row| {
-        let value: Vec<u8> = row.get(2)?;
-        Ok(Journaled::new(place(row, 0)?, row.get::<_, String>(1)?, value.into()))
-    })
+    filled(
+        room,
+        rows,
+        |write: &Journaled| write.value.len(),
+        |row| {
+            let value: Vec<u8> = row.get(2)?;
+            Ok(Journaled::new(place(row, 0)?, row.get::<_, String>(1)?, value.into()))
+        },
+    )
 }
 
 /// The first of the rows that there is room for. No others are read.

@@ -1,11 +1,12 @@
 //! Larder beside its peers, as a table: `cargo xtask bench`, or `cargo run --release -p
 //! larder-bench` where redis-server and wrk are installed.
 //!
-//! - [`memory`], [`redis_reads`], [`loads`], [`limits`], [`redis_limits`], [`http`], [`sessions`],
-//!   [`workers`]: what is compared.
+//! - [`memory`], [`redis_reads`], [`loads`], [`journals`], [`limits`], [`redis_limits`], [`http`],
+//!   [`sessions`], [`workers`]: what is compared.
 //! - [`rounds`]: how; [`table`]: how it is printed; [`servers`]: the programs beside this one.
 
 mod http;
+mod journals;
 mod limits;
 mod loads;
 mod memory;
@@ -63,6 +64,8 @@ enum Comparison {
     Redis,
     /// Loads of one cold key
     Loads,
+    /// A write into a journal
+    Journals,
     /// Requests a second behind the response cache
     Http,
     /// A check of a rate limit in memory
@@ -132,13 +135,18 @@ fn run(arguments: &Arguments) -> Result<()> {
     if wanted(Comparison::Limits) {
         limits::compare(effort, print)?;
     }
-    if [Comparison::Redis, Comparison::Loads, Comparison::RedisLimits].into_iter().any(wanted) {
+    let on_redis =
+        [Comparison::Redis, Comparison::Loads, Comparison::Journals, Comparison::RedisLimits];
+    if on_redis.into_iter().any(wanted) {
         let redis = Redis::start(None)?;
         if wanted(Comparison::Redis) {
             redis_reads::compare(effort, &redis, print)?;
         }
         if wanted(Comparison::Loads) {
             loads::count(effort, &redis, print)?;
+        }
+        if wanted(Comparison::Journals) {
+            journals::compare(effort, &redis, print)?;
         }
         if wanted(Comparison::RedisLimits) {
             redis_limits::compare(effort, &redis, print)?;

@@ -61,11 +61,8 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
 
     /// The first writes that are not settled, after the one of `after`; in their order, and no more
     /// than `room` takes. Fewer do not mean that there are no others, none do.
-    async fn read(
-        &self,
-        after: Option<Sequence>,
-        room: Room,
-    ) -> Result<Vec<Journaled>, StoreError>;
+    async fn read(&self, after: Option<Sequence>, room: Room)
+    -> Result<Vec<Journaled>, StoreError>;
 
     /// Takes what is settled out of the journal, in one step; `false`, and nothing is done, where the
     /// term is over.

@@ -210,11 +210,7 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
-    async fn read(
-        &self,
-        from: Option<Sequence>,
-        room: Room,
-    ) -> Result<Vec<Journaled>, StoreError> {
+    async fn read(&self, from: Option<Sequence>, room: Room) -> Result<Vec<Journaled>, StoreError> {
         let write = |(sequence, (key, value)): (&Sequence, &(String, Bytes))| {
             Journaled::new(*sequence, &**key, value.clone())
         };

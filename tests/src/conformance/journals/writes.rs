@@ -35,7 +35,11 @@ async fn what_is_appended_is_read_in_order(it: JournalBench) -> CaseResult {
     let expected = pairs(&[("a", "1"), ("b", "2"), ("a", "3"), ("c", ""), ("a", "4")]);
     ensure_eq!(it.waiting().await?, expected, "what waits");
     ensure_eq!(it.journal.read(Some(places[1]), Room::of_writes(2)).await?, all[2..4], "a page");
-    ensure_eq!(it.journal.read(Some(places[4]), Room::of_writes(2)).await?, [], "what comes after the last");
+    ensure_eq!(
+        it.journal.read(Some(places[4]), Room::of_writes(2)).await?,
+        [],
+        "what comes after the last"
+    );
     Ok(())
 }
 
