@@ -8,6 +8,6 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'LIMI
   local letter = redis.call('HGET', KEYS[2], key)
   letters[#letters + 1] = key
   letters[#letters + 1] = letter
-  bytes = bytes - #letter
+  bytes = bytes - #(letter or '')
 end
 return letters

@@ -10,7 +10,7 @@ while writes > 0 and bytes > 0 do
       break
     end
     entries[#entries + 1] = entry
-    bytes = bytes - #entry[2][4]
+    bytes = bytes - #(entry[2][4] or '')
     least = string.format('%.0f', tonumber(string.match(entry[1], '^%d+')) + 1)
   end
   if #read < page then
