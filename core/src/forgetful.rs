@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
 
 use compact_str::CompactString;
 use hashbrown::{DefaultHashBuilder, HashTable};
+use metrics::Counter;
 
+use crate::meter::Tally;
 use crate::sync::{Apart, lock};
 use crate::time::Timestamp;
 
@@ -24,7 +25,7 @@ pub(crate) trait Forget: Default {
 pub(crate) struct Forgetful<V> {
     shards: Box<[Apart<Mutex<Shard<V>>>]>,
     hasher: DefaultHashBuilder,
-    evicted: AtomicU64,
+    evicted: Tally,
 }
 
 struct Shard<V> {
@@ -55,6 +56,11 @@ const SWEPT_AT_ONCE: usize = 2;
 impl<V: Forget> Forgetful<V> {
     /// With room for `capacity` keys, at least one.
     pub(crate) fn new(capacity: usize) -> Self {
+        Self::counting(capacity, Counter::noop())
+    }
+
+    /// As [`new`](Self::new), with a counter of the keys that had to go before their time.
+    pub(crate) fn counting(capacity: usize, evicted: Counter) -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
         let shards = (16 * cores).min(capacity / SMALLEST_SHARD).max(1);
         let shard = || {
@@ -69,7 +75,7 @@ impl<V: Forget> Forgetful<V> {
         Self {
             shards: (0..shards).map(|_| shard()).collect(),
             hasher: DefaultHashBuilder::default(),
-            evicted: AtomicU64::new(0),
+            evicted: Tally::new(evicted),
         }
     }
 
@@ -93,7 +99,9 @@ impl<V: Forget> Forgetful<V> {
             let result = change(&mut value);
             if now < value.forgotten_at() {
                 let evicted = shard.make_room(now);
-                self.evicted.fetch_add(evicted, Ordering::Relaxed);
+                if evicted > 0 {
+                    self.evicted.add(evicted);
+                }
                 shard.insert(CompactString::from(key), hash, value);
             }
             return result;
@@ -130,7 +138,7 @@ impl<V: Forget> Forgetful<V> {
 
     /// How many keys had to go before their time.
     pub(crate) fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::Relaxed)
+        self.evicted.get()
     }
 }
 

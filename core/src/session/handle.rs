@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::future::join_all;
 use futures::lock::{Mutex, MutexGuard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::meter::Operation;
 use super::presented::Presented;
 use super::record::{Changes, Data, Value};
 use super::store::StoredSession;
@@ -56,8 +58,10 @@ struct Visit {
 pub(super) struct State {
     /// What the client presented, or was given; `None` where it is not that of `stored`.
     pub(super) presented: Option<SessionId>,
-    /// What else the client presented, the last first.
+    /// What else the client presented, the last first, and was not looked at.
     others: Vec<SessionId>,
+    /// What else the client presented, and is no session's: it may have moved a moment ago.
+    passed: Vec<SessionId>,
     /// Whether the client is to be told its id again.
     pub(super) reissues: bool,
     pub(super) stored: Stored,
@@ -110,6 +114,7 @@ impl Session {
             stored: if id.is_some() { Stored::Unknown } else { Stored::Nothing },
             presented: id,
             others,
+            passed: Vec::new(),
             reissues,
             changes: Changes::default(),
             flashed: Data::new(),
@@ -338,7 +343,8 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the session, at once: a log-out. Whether there was one.
+    /// Ends the session, at once: a log-out. Whether there was one. Where the client presented
+    /// several ids, all their sessions end.
     ///
     /// Values set after it in this request are those of another, new session.
     ///
@@ -424,21 +430,28 @@ impl Session {
     }
 
     async fn end_this(&self, state: &mut State) -> Result<bool, Error> {
-        if !state.others.is_empty() {
-            self.load(state).await?;
-        }
-        let key = match (&state.stored, &state.presented) {
-            (Stored::Known { key, .. }, _) => Some(key.clone()),
+        let sessions = self.sessions();
+        let mut keys = Vec::new();
+        match (&state.stored, &state.presented) {
+            (Stored::Known { key, .. }, _) => keys.push(key.clone()),
             // It may be dead because the session moved a moment ago.
-            (Stored::Unknown | Stored::Nothing, Some(id)) => Some(self.sessions().key(id)?),
-            (Stored::Unknown | Stored::Nothing, None) => None,
-        };
-        let was_there = match &key {
-            Some(key) => {
-                self.sessions().in_time("remove", self.sessions().store.remove(key)).await?
+            (Stored::Unknown | Stored::Nothing, Some(id)) => keys.push(sessions.key(id)?),
+            (Stored::Unknown | Stored::Nothing, None) => {}
+        }
+        // Else the next request would find itself signed in by one of them.
+        for id in state.passed.iter().chain(&state.others) {
+            keys.push(sessions.key(id)?);
+        }
+        let removals =
+            keys.iter().map(|key| sessions.in_time(Operation::Remove, sessions.store.remove(key)));
+        let mut was_there = false;
+        // All are tried, also where one fails.
+        for removed in join_all(removals).await {
+            if removed? {
+                sessions.meter.logged_out();
+                was_there = true;
             }
-            None => false,
-        };
+        }
         state.has_ended();
         Ok(was_there)
     }
@@ -519,7 +532,7 @@ impl Session {
             match self.load_from(&key).await? {
                 Some(found) => state.take_up(key, found),
                 None => match state.others.pop() {
-                    Some(other) => state.presented = Some(other),
+                    Some(other) => state.passed.extend(state.presented.replace(other)),
                     None => state.stored = Stored::Nothing,
                 },
             }
@@ -529,13 +542,14 @@ impl Session {
 
     /// The session under `key`, if its time is not over.
     pub(super) async fn load_from(&self, key: &str) -> Result<Option<StoredSession>, Error> {
-        let store = &self.sessions().store;
+        let Sessions { store, runtime, lives, meter, .. } = self.sessions();
         let found = match store.load_now(key) {
-            Some(found) => found?,
-            None => self.sessions().in_time("load", store.load(key)).await?,
+            Some(found) => self.sessions().heard(Operation::Load, found)?,
+            None => self.sessions().in_time(Operation::Load, store.load(key)).await?,
         };
-        let Sessions { runtime, lives, .. } = self.sessions();
-        Ok(found.filter(|found| !runtime.has_passed(lives.end_of(&found.session))))
+        let found = found.filter(|found| !runtime.has_passed(lives.end_of(&found.session)));
+        meter.looked(found.is_some());
+        Ok(found)
     }
 }
 
@@ -547,7 +561,6 @@ impl State {
             self.changes.set_unless_set(key, None);
         }
         self.stored = Stored::Known { key, found };
-        self.others.clear();
     }
 
     fn heard_of_end<T>(&mut self, ending: Ending, ended: Result<T, Error>) -> Result<T, Error> {
@@ -568,6 +581,7 @@ impl State {
     pub(super) fn has_ended(&mut self) {
         (self.stored, self.presented) = (Stored::Nothing, None);
         self.others.clear();
+        self.passed.clear();
         (self.changes, self.flashed) = (Changes::default(), Data::new());
         (self.renews, self.ended) = (false, true);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use metrics::counter;
 
 use super::SessionRecord;
 use super::store::{
@@ -131,10 +132,12 @@ impl MemorySessionsBuilder {
     /// ```
     #[must_use]
     pub fn on(self, runtime: impl Runtime) -> MemorySessions {
+        let evicted =
+            |what: &'static str| counter!("larder_memory_sessions_evicted_total", "what" => what);
         MemorySessions {
             inner: Arc::new(Inner {
-                slots: Forgetful::new(self.max_sessions),
-                users: Forgetful::new(self.max_sessions),
+                slots: Forgetful::counting(self.max_sessions, evicted("session")),
+                users: Forgetful::counting(self.max_sessions, evicted("user")),
                 next_version: AtomicU64::new(1),
                 capabilities: SessionCapabilities::strong(),
                 runtime: Arc::new(runtime),

@@ -17,6 +17,7 @@ mod handle;
 mod id;
 mod life;
 mod memory;
+mod meter;
 mod presented;
 #[cfg(any(test, feature = "testing"))]
 pub mod race;
@@ -30,6 +31,7 @@ mod tests;
 pub use handle::Session;
 pub use id::SessionId;
 pub use memory::{MemorySessions, MemorySessionsBuilder};
+pub use meter::SessionStats;
 pub use presented::Presented;
 pub use record::{Data, SessionRecord, Value};
 pub use save::{Saved, SessionCookie};

@@ -3,6 +3,7 @@
 use std::mem;
 
 use super::handle::{State, Stored};
+use super::meter::Operation;
 use super::record::SessionRecord;
 use super::store::{StoredSession, Touch, Updated, Version};
 use super::{Session, SessionId};
@@ -106,7 +107,9 @@ impl Session {
             }
             Stored::Nothing if state.changes.found_a_session() => {
                 state.stored = Stored::Nothing;
-                self.begin(&mut state).await
+                let begun = self.begin(&mut state).await?;
+                self.sessions().meter.begun(false);
+                Ok(begun)
             }
             stored => {
                 state.stored = stored;
@@ -166,7 +169,10 @@ impl Session {
         let expires_at = lives.expires_at(session.created_at, now);
         let touch = Touch::new(now, self.place(), expires_at);
         let touched = self.sessions().store.touch(key, &touch);
-        let is_there = self.sessions().in_time("touch", touched).await?;
+        let is_there = self.sessions().in_time(Operation::Touch, touched).await?;
+        if is_there {
+            self.sessions().meter.touched();
+        }
         let cookie = match &state.presented {
             // The cookie's own life is to go on as well.
             Some(id) if is_there => SessionCookie::Set { id: id.clone(), expires_at },
@@ -192,15 +198,16 @@ impl Session {
             let updated = match &new {
                 Some((_, new_key)) => {
                     let renewed = store.renew(&key, &found.version, new_key, &session);
-                    sessions.in_time("renew", renewed).await?
+                    sessions.in_time(Operation::Renew, renewed).await?
                 }
                 None => {
                     let updated = store.update(&key, &found.version, &session);
-                    sessions.in_time("update", updated).await?
+                    sessions.in_time(Operation::Update, updated).await?
                 }
             };
             match updated {
                 Updated::Done(version) => {
+                    sessions.meter.written(new.is_some());
                     let (id, key) = match new {
                         Some((id, key)) => (Some(id), key),
                         None => (None, key),
@@ -242,6 +249,7 @@ impl Session {
                 Updated::Taken => {}
                 Updated::Conflict(_) | Updated::Gone => return self.write_to_none(state).await,
             }
+            sessions.meter.conflict();
         }
         Err(Error::SessionContended { tries: TRIES })
     }
@@ -250,8 +258,11 @@ impl Session {
     async fn write_to_none(&self, state: &mut State) -> Result<Saved, Error> {
         if state.changes.signs_in() {
             (state.stored, state.presented) = (Stored::Nothing, None);
-            return self.begin(state).await;
+            let begun = self.begin(state).await?;
+            self.sessions().meter.begun(true);
+            return Ok(begun);
         }
+        self.sessions().meter.lost();
         state.has_ended();
         state.ended = false;
         Ok(Saved { is_lost: true, ..Saved::default() })
@@ -263,7 +274,7 @@ impl Session {
             let session = self.with_changes(state, SessionRecord::new(now, Timestamp::MAX))?;
             let (id, key) = self.new_id()?;
             let created = self.sessions().store.create(&key, &session);
-            if let Some(version) = self.sessions().in_time("create", created).await? {
+            if let Some(version) = self.sessions().in_time(Operation::Create, created).await? {
                 let cookie = SessionCookie::Set { id, expires_at: session.expires_at };
                 state.is_saved(&cookie, key, session, version);
                 return Ok(Saved { cookie, ..Saved::default() });

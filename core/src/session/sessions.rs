@@ -10,6 +10,7 @@ use futures::future::{Either, select};
 
 use super::id::DIGEST_LENGTH;
 use super::life::Lifetimes;
+use super::meter::{Meter, Operation, SessionStats};
 use super::presented::Presented;
 use super::store::{KeyedBy, SessionStore, StrongSessionStore, UserSession};
 use super::{Session, SessionId};
@@ -48,6 +49,7 @@ pub struct Sessions {
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) lives: Lifetimes,
+    pub(super) meter: Arc<Meter>,
     timeout: Duration,
     namespace: Namespace,
 }
@@ -139,7 +141,7 @@ impl Sessions {
     /// # Ok(()) }
     /// ```
     pub async fn of_user(&self, user: &str) -> Result<Vec<UserSession>, Error> {
-        self.in_time("of_user", self.store.of_user(user)).await
+        self.in_time(Operation::OfUser, self.store.of_user(user)).await
     }
 
     /// Ends all sessions of `user`, as after a change of the password or of rights; how many there
@@ -192,6 +194,25 @@ impl Sessions {
         self.lives.idle
     }
 
+    /// Their name in metrics and logs.
+    ///
+    /// ```
+    /// # use larder_core::{MemorySessions, Sessions};
+    /// let sessions = Sessions::builder(MemorySessions::new()).name("shop").build()?;
+    /// assert_eq!(sessions.name(), "shop");
+    /// # Ok::<(), larder_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.meter.name()
+    }
+
+    /// What was counted since they were built, in this process.
+    #[must_use]
+    pub fn stats(&self) -> SessionStats {
+        self.meter.stats()
+    }
+
     /// Where they are kept.
     ///
     /// ```
@@ -210,29 +231,44 @@ impl Sessions {
         user: &str,
         except: Option<&str>,
     ) -> Result<u64, Error> {
-        self.in_time("remove_of_user", self.store.remove_of_user(user, except)).await
+        let removed = self.store.remove_of_user(user, except);
+        let removed = self.in_time(Operation::RemoveOfUser, removed).await?;
+        self.meter.ended_of_user(removed);
+        Ok(removed)
     }
 
     /// What the store answers; a store that takes too long has failed.
     pub(super) async fn in_time<T>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, Error> {
         let mut call = pin!(call);
-        // One that answers at once needs no timer.
+        // One that answers at once needs no timer, and is not timed: that would cost more.
         if let Poll::Ready(result) = futures::poll!(call.as_mut()) {
-            return Ok(result?);
+            return self.heard(operation, result);
         }
-        match select(call, self.runtime.sleep(self.timeout)).await {
-            Either::Left((result, _)) => Ok(result?),
+        let asked = self.runtime.now();
+        let result = match select(call, self.runtime.sleep(self.timeout)).await {
+            Either::Left((result, _)) => result,
             Either::Right(_) => {
                 let after = self.timeout;
                 let detail = format!("no answer within {after:?} (see SessionsBuilder::timeout)");
-                let kind = StoreErrorKind::Timeout;
-                Err(StoreError::new(kind, self.store.name(), operation, detail).into())
+                let (kind, store) = (StoreErrorKind::Timeout, self.store.name());
+                Err(StoreError::new(kind, store, operation.as_str(), detail))
             }
-        }
+        };
+        self.meter.store_took(operation, self.runtime.now().since(asked));
+        self.heard(operation, result)
+    }
+
+    /// Counts a failure.
+    pub(super) fn heard<T>(
+        &self,
+        operation: Operation,
+        result: Result<T, StoreError>,
+    ) -> Result<T, Error> {
+        Ok(result.inspect_err(|error| self.meter.store_failed(operation, error))?)
     }
 
     /// Under what the store keeps the session of that id.
@@ -277,6 +313,7 @@ pub struct SessionsBuilder {
     store: Arc<dyn SessionStore>,
     is_strict: bool,
     runtime: Option<Arc<dyn Runtime>>,
+    name: Option<String>,
     namespace: String,
     lives: Lifetimes,
     timeout: Duration,
@@ -286,12 +323,18 @@ impl SessionsBuilder {
     fn new(store: Arc<dyn SessionStore>, is_strict: bool) -> Self {
         let lives = Lifetimes::default();
         let (namespace, timeout) = ("sess".into(), seconds(5));
-        Self { store, is_strict, runtime: None, namespace, lives, timeout }
+        Self { store, is_strict, runtime: None, name: None, namespace, lives, timeout }
     }
 
     /// What every key begins with, before a `:`. `sess` by default.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
+        self
+    }
+
+    /// The name of the sessions in metrics and logs. Their namespace by default.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -354,6 +397,7 @@ impl SessionsBuilder {
             lives: self.lives,
             timeout: self.timeout,
             namespace: Namespace::default().child(&self.namespace),
+            meter: Arc::new(Meter::new(self.name.unwrap_or(self.namespace))),
         })
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::race::{Act, Remains, judge};
 use super::*;
 use crate::error::{Error, StoreError, StoreErrorKind};
-use crate::runtime::{Runtime, VirtualRuntime, test};
+use crate::runtime::{Runtime, VirtualRuntime, natively, test};
 use crate::time::{days, hours, millis, minutes};
 
 /// Sessions behind a network: every call takes a random time on its way there and back, and fails
@@ -683,6 +683,125 @@ fn settings_that_cannot_work_are_named() {
     assert_eq!(config(Sessions::builder(memory()).timeout(millis(0)).build()), "timeout");
 }
 
+#[test]
+fn a_log_out_ends_every_session_that_was_presented() {
+    let (runtime, _, sessions) = set_up();
+    runtime.block_on(async {
+        let of = async |user: &str| signed_in(&sessions, user).await;
+        let (moved, dead) = (of("ann").await, of("bob").await);
+        let (one, other, last) = (of("zoë").await, of("max").await, of("eve").await);
+        let visit = sessions.open(Some(moved.clone()));
+        visit.renew().await.unwrap();
+        save(&visit).await.unwrap();
+        sessions.open(Some(dead.clone())).end().await.unwrap();
+
+        let presented = [dead, one, other, last].into_iter();
+        let presented = presented.fold(Presented::new(Some(moved)), Presented::or);
+        let visit = sessions.open_presented(presented.clone());
+        assert_eq!(visit.user().await.unwrap().as_deref(), Some("zoë"));
+        assert!(visit.end().await.unwrap());
+        assert_eq!(sessions.stats().ended, 5);
+        for user in ["ann", "bob", "zoë", "max", "eve"] {
+            assert!(sessions.of_user(user).await.unwrap().is_empty(), "{user} is signed in");
+        }
+        assert!(!sessions.open_presented(presented).end().await.unwrap());
+    });
+}
+
+natively! {
+    /// The figures, under the names that the documentation has for them.
+    #[test]
+    fn what_requests_do_is_counted_under_its_name() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let figures = recorder.handle();
+        let stats = metrics::with_local_recorder(&recorder, || {
+            let runtime = VirtualRuntime::seeded(1);
+            let store = Remote::new(&runtime, 1, 10);
+            let sessions = Sessions::builder(store.clone()).name("shop").build().unwrap();
+            runtime.block_on(async {
+                let id = signed_in(&sessions, "zoë").await;
+                let open = || sessions.open(Some(id.clone()));
+                let (slow, late, again) = (open(), open(), open());
+                for visit in [&slow, &late, &again] {
+                    visit.user().await.unwrap();
+                }
+                late.insert("a", &1).await.unwrap();
+                save(&late).await;
+                slow.insert("b", &1).await.unwrap();
+                save(&slow).await;
+                runtime.advance(minutes(2));
+                let reader = open();
+                reader.user().await.unwrap();
+                save(&reader).await;
+
+                let moving = open();
+                moving.renew().await.unwrap();
+                let id = save(&moving).await.unwrap();
+                let open = || sessions.open(Some(id.clone()));
+                let (lost, back) = (open(), open());
+                lost.insert("c", &1).await.unwrap();
+                lost.user().await.unwrap();
+                back.sign_in("zoë").await.unwrap();
+                open().end().await.unwrap();
+                assert!(lost.save().await.unwrap().is_lost);
+                save(&back).await;
+                open().user().await.unwrap();
+                assert_eq!(sessions.end_of_user("zoë").await.unwrap(), 1);
+                store.0.is_down.store(true, Ordering::Relaxed);
+                open().user().await.unwrap_err();
+            });
+            sessions.stats()
+        });
+        let text = figures.render();
+        for line in [
+            r#"larder_session_loads_total{sessions="shop",result="found"} 7"#,
+            r#"larder_session_loads_total{sessions="shop",result="none"} 1"#,
+            r#"larder_session_saves_total{sessions="shop",result="begun"} 1"#,
+            r#"larder_session_saves_total{sessions="shop",result="written"} 2"#,
+            r#"larder_session_saves_total{sessions="shop",result="renewed"} 1"#,
+            r#"larder_session_saves_total{sessions="shop",result="lost"} 1"#,
+            r#"larder_session_saves_total{sessions="shop",result="replaced"} 1"#,
+            r#"larder_session_conflicts_total{sessions="shop"} 1"#,
+            r#"larder_session_touches_total{sessions="shop"} 1"#,
+            r#"larder_session_ended_total{sessions="shop",by="itself"} 1"#,
+            r#"larder_session_ended_total{sessions="shop",by="user"} 1"#,
+            r#"larder_session_store_errors_total{sessions="shop",operation="load",kind="unavailable"} 1"#,
+            r#"larder_session_store_seconds_count{sessions="shop",operation="load"} 9"#,
+            r#"larder_session_store_seconds_count{sessions="shop",operation="remove_of_user"} 1"#,
+            r#"larder_memory_sessions_evicted_total{what="session"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert_eq!((stats.begun, stats.written, stats.ended), (2, 3, 2));
+        let list = include_str!("../../../docs/metrics.md");
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE larder_")) {
+            let name = line.split(' ').next().unwrap_or_default();
+            assert!(list.contains(&format!("`larder_{name}`")), "larder_{name} is not listed");
+        }
+    }
+
+    #[test]
+    fn who_had_to_go_for_want_of_room_is_counted() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let figures = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let runtime = VirtualRuntime::seeded(1);
+            let store = MemorySessions::builder().max_sessions(2).on(runtime.clone());
+            let sessions = Sessions::builder(store).build().unwrap();
+            runtime.block_on(async {
+                for user in ["ann", "bob", "zoë", "max", "eve"] {
+                    signed_in(&sessions, user).await;
+                }
+            });
+        });
+        let text = figures.render();
+        for what in ["session", "user"] {
+            let line = format!(r#"larder_memory_sessions_evicted_total{{what="{what}"}} 3"#);
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
+    }
+}
+
 fn acts() -> impl Strategy<Value = Vec<(Act, u64)>> {
     let act = prop_oneof![
         4 => Just(Act::Save),
@@ -693,7 +812,11 @@ fn acts() -> impl Strategy<Value = Vec<(Act, u64)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 1_000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     /// Requests of one visitor that overtake one another: nothing that was acknowledged is lost,
     /// and nobody who logged out is signed in again.
