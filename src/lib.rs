@@ -6,6 +6,8 @@
 //! - [`MemoryStore`] (feature `memory`), `redis::RedisStore` (feature `redis`), `kv::KvStore` and
 //!   `kv::DurableStore` (feature `kv`): where they are kept.
 //! - `http::ResponseCache` (feature `http`): a tower layer that answers GET and HEAD from a cache.
+//! - [`EventMap`]: which entries an event of the application makes stale. `http::Invalidate` (feature
+//!   `http`) is a tower layer that invalidates them after a request that changed something.
 //! - [`RateLimiter`]: how much of something a key may have, by one or several [`Quota`]s;
 //!   [`MemoryRateLimits`] counts in this process, `redis::RedisRateLimits` (feature `redis`) in Redis.
 //!   `http::RateLimit` (feature `http`) is a tower layer that asks one about each request.

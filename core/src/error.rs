@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::events::Targets;
 use crate::key::KeyError;
 
 /// The result of a cache call.
@@ -97,6 +98,16 @@ pub enum Error {
         key: Arc<str>,
         /// The source's own error.
         source: SharedError,
+    },
+
+    /// Some of what was to be invalidated may still be served; the rest is invalidated. See
+    /// [`Cache::invalidate`](crate::Cache::invalidate).
+    #[error("not invalidated, and perhaps still served: {left}: {source}")]
+    NotInvalidated {
+        /// What is left to invalidate.
+        left: Box<Targets>,
+        /// Why, for the first of it.
+        source: Box<Error>,
     },
 
     /// A value that cannot be written into a session, or not be read from it as the type that was

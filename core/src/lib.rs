@@ -12,6 +12,7 @@
 //! - [`RateLimiter`]: how much of something a key may have; see [`rate_limit`].
 //! - [`Sessions`]: what a user's visits hold, and who is signed in; see [`session`].
 //! - [`WriteBehind`]: writes that are acknowledged by a journal and saved later; see [`write_behind`].
+//! - [`EventMap`]: which entries an event of the application makes stale; see [`events`].
 //! - [`Invalidation`], the port for buses that tell other processes what was invalidated; see
 //!   [`invalidation`].
 //! - [`Error`] and [`StoreError`], what can go wrong.
@@ -36,6 +37,7 @@ mod cache;
 pub mod codec;
 mod epoch;
 mod error;
+pub mod events;
 mod flight;
 mod forgetful;
 mod glob;
@@ -61,6 +63,7 @@ pub use cache::{
     Removal,
 };
 pub use error::{Error, Result, SharedError, StoreError, StoreErrorKind};
+pub use events::{EventMap, Targets};
 pub use glob::Glob;
 pub use invalidation::{Invalidation, LocalBus};
 pub use key::{KeyError, check_key};

@@ -6,6 +6,8 @@
 //! - [`ResponseCache`], the layer that answers GET and HEAD requests from a
 //!   [`Cache`](larder_core::Cache).
 //! - [`response_cache`], what it caches and what not, and the types behind the layer.
+//! - [`Invalidate`], the layer that removes from a cache what a request has changed.
+//! - [`invalidate`], which requests, and when, and the types behind the layer.
 //! - [`RateLimit`], the layer that limits requests by a [`RateLimiter`](larder_core::RateLimiter).
 //! - [`rate_limit`], by what requests are counted and what responses tell, and the types behind the
 //!   layer.
@@ -30,8 +32,12 @@
 //! | `larder_http_requests_total` | counter | `cache`, `result` | requests: `hit`, `miss`, `bypass`, as in `X-Cache` |
 //! | `larder_http_bypassed_total` | counter | `cache`, `reason` | requests that passed by the cache: `method`, `authorization`, `range`, `no_store`, `precondition`, `upgrade`, `content`, `key` |
 //! | `larder_http_not_stored_total` | counter | `cache`, `reason` | misses whose response was not stored: `status`, `set_cookie`, `no_store`, `private`, `no_cache`, `vary`, `trailers`, `stale`, `event_stream`, `too_large`, `length`, `layout`, `failed`, `abandoned` |
+//! | `larder_http_invalidations_total` | counter | `cache`, `result` | invalidations after requests that changed something: `done` or `failed` |
+//! | `larder_http_late_invalidations_total` | counter | `cache` | those among them that the answer did not wait for to the end |
+//! | `larder_http_invalidation_seconds` | histogram | `cache` | how long they took |
 //! | `larder_http_keyless_requests_total` | counter | `limiter` | requests that had no key to be counted by |
 
+pub mod invalidate;
 mod key_text;
 mod own_or_inner;
 mod policy;
@@ -42,6 +48,7 @@ pub mod response_cache;
 mod runtime;
 pub mod session;
 
+pub use invalidate::Invalidate;
 pub use rate_limit::RateLimit;
 pub use request_runtime::RequestRuntime;
 pub use response_cache::ResponseCache;

@@ -4,6 +4,7 @@ mod builder;
 mod claim;
 mod entry;
 mod form;
+mod invalidate;
 mod leased;
 mod load;
 mod load_many;

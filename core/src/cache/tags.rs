@@ -149,7 +149,7 @@ impl Cache {
     }
 
     /// The complete key of a tag's epoch.
-    fn tag(&self, tag: &str) -> Result<Arc<str>, Error> {
+    pub(super) fn tag(&self, tag: &str) -> Result<Arc<str>, Error> {
         if matches!(self.layout(), Layout::Plain) {
             return Err(Error::Config {
                 setting: "tag",

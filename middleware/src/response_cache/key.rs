@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
+use http::{HeaderMap, Uri};
 use larder_core::{Cache, Layout, check_key};
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -104,10 +104,7 @@ fn push_resource(key: &mut String, request: &Parts) -> Option<()> {
     let uri = whole_uri(request);
     // HEAD is answered from the response to GET.
     key.push_str("GET:");
-    let host = match uri.authority() {
-        Some(authority) => without_userinfo(authority),
-        None => host_field(&request.headers)?,
-    };
+    let host = host_of(uri, &request.headers)?;
     let at = key.len();
     key.push_str(host);
     key[at..].make_ascii_lowercase();
@@ -119,7 +116,15 @@ fn push_resource(key: &mut String, request: &Parts) -> Option<()> {
     Some(())
 }
 
-fn without_userinfo(authority: &Authority) -> &str {
+/// The host that a request is made to; `None` where it cannot be told.
+pub(super) fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    match uri.authority() {
+        Some(authority) => Some(host_of_authority(authority)),
+        None => host_field(headers),
+    }
+}
+
+pub(super) fn host_of_authority(authority: &Authority) -> &str {
     let authority = authority.as_str();
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }

@@ -8,6 +8,7 @@ use tower_layer::Layer;
 use super::ResponseCacheService;
 use super::key::Keys;
 use super::meter::Meter;
+use super::responses::Responses;
 use super::uncacheable::Uncacheable;
 use crate::policy::RequestRules;
 
@@ -84,6 +85,12 @@ impl ResponseCache {
             cache: cache.with_read_timeout(millis(500)),
         };
         Self { shared: Arc::new(Shared { settings, seen: Arc::new(seen) }) }
+    }
+
+    /// Where its responses stand.
+    pub(crate) fn responses(&self) -> Responses {
+        let Settings { cache, keys, .. } = &self.shared.settings;
+        Responses { cache: cache.clone(), keys: keys.clone() }
     }
 
     fn settings(&mut self) -> &mut Settings {

@@ -38,7 +38,7 @@
 //! | --- | --- | --- |
 //! | GET | answered from the cache, or stored | 9110 §9.3.1 |
 //! | HEAD | answered from the stored response to a GET, without its body; never stored | 9111 §4 |
-//! | another method | bypass; what is stored stays, also after a change | 9111 §3, §4.4 |
+//! | another method | bypass; what is stored goes where an [`Invalidate`](crate::Invalidate) says so | 9111 §3, §4.4 |
 //! | with `Authorization` | bypass, unless [`cache_authorized`](ResponseCache::cache_authorized) | 9111 §3.5 |
 //! | with `Range` | bypass | 9111 §3.3 |
 //! | `Cache-Control: no-store` | bypass | 9111 §5.2.1.5 |
@@ -49,8 +49,9 @@
 //! | with content | bypass: the key does not know it | 9110 §9.3.1 |
 //!
 //! Other directives of a request are advice that a cache may ignore (9111 §5.2.1), and are ignored.
-//! A change through POST, PUT or DELETE invalidates nothing by itself: remove the keys of what it
-//! changed, see [Keys](#keys).
+//! A change through POST, PUT or DELETE invalidates nothing by itself: put an
+//! [`Invalidate`](crate::Invalidate) with [`responses`](crate::Invalidate::responses) onto the routes that
+//! change something, or remove the keys of what was changed, see [Keys](#keys).
 //!
 //! # Which responses
 //!
@@ -126,6 +127,7 @@ mod layer;
 mod meter;
 mod plain;
 mod record;
+mod responses;
 mod service;
 mod stored;
 mod uncacheable;
@@ -134,6 +136,7 @@ mod variants;
 pub use body::ResponseBody;
 pub use future::ResponseFuture;
 pub use layer::ResponseCache;
+pub(crate) use responses::Responses;
 pub use service::ResponseCacheService;
 
 use http::HeaderName;

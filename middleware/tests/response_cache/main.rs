@@ -6,6 +6,8 @@ mod axum_app;
 mod bodies;
 mod coalescing;
 mod failing_store;
+#[path = "../support/far.rs"]
+mod far;
 mod heads;
 mod origin;
 mod plain;

@@ -33,7 +33,7 @@ const SELECTION: [&str; 18] = [
 ];
 
 /// How many programs that makes: three libraries, and the tests beside two of them.
-const PROGRAMS: usize = 7;
+const PROGRAMS: usize = 8;
 
 /// For all tests of a program together, in seconds.
 const TIMEOUT: &str = "900";

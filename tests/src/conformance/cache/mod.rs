@@ -3,6 +3,7 @@
 mod absence;
 mod claims;
 mod coalescing;
+mod events;
 mod failing;
 mod invalidation;
 mod keys;
@@ -28,6 +29,7 @@ pub(super) const CASES: &[&[Case]] = &[
     many::CASES,
     invalidation::CASES,
     tags::CASES,
+    events::CASES,
     local::CASES,
     write_through::CASES,
     lives::CASES,
