@@ -47,8 +47,8 @@
 //! - **Nothing is invalidated by an answer of 4xx or 5xx.** A service that changes something and
 //!   then answers so, calls [`EventMap::emit`] itself; so does one that changes things without a
 //!   request.
-//! - Loads that are under way are beaten as by each [`remove`](Cache::remove), and other processes
-//!   hear of it in the same way.
+//! - Loads that are under way are beaten as by each [`remove`](larder_core::Cache::remove), and other
+//!   processes hear of it in the same way.
 //!
 //! # The responses of a response cache
 //!
