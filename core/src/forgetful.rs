@@ -42,7 +42,6 @@ type Place = (Timestamp, u64);
 struct Entry<V> {
     /// Short ones stand in the table itself: no way to them that has to be waited for.
     key: CompactString,
-    hash: u64,
     value: V,
     queued: Place,
 }
@@ -102,7 +101,7 @@ impl<V: Forget> Forgetful<V> {
                 if evicted > 0 {
                     self.evicted.add(evicted);
                 }
-                shard.insert(CompactString::from(key), hash, value);
+                shard.insert(CompactString::from(key), value, (hash, &self.hasher));
             }
             return result;
         };
@@ -113,20 +112,24 @@ impl<V: Forget> Forgetful<V> {
     }
 
     /// As [`change`](Self::change), where there is a value and `change` makes something of it; else
-    /// `None`, and it is left as it is, also if it is forgotten.
+    /// `None`, and it is left as it is, also if it is forgotten. `change` says besides when the value
+    /// is not yet forgotten, as it knows that sooner than the value; it may name an earlier moment.
     #[inline]
     pub(crate) fn change_known<R>(
         &self,
         key: &str,
         now: Timestamp,
-        change: impl FnOnce(&mut V) -> Option<R>,
+        change: impl FnOnce(&mut V) -> Option<(R, Timestamp)>,
     ) -> Option<R> {
         let hash = self.hasher.hash_one(key);
         let mut shard = lock(self.shard(hash));
         let entry = shard.find(hash, key)?;
-        let result = change(&mut entry.value)?;
-        let (place, forgotten) = (entry.queued, entry.value.forgotten_at());
-        shard.settle(hash, place, forgotten, now);
+        let (result, not_before) = change(&mut entry.value)?;
+        let place = entry.queued;
+        if not_before <= now || not_before < place.0 {
+            let forgotten = entry.value.forgotten_at();
+            shard.settle(hash, place, forgotten, now);
+        }
         Some(result)
     }
 
@@ -143,12 +146,12 @@ impl<V: Forget> Forgetful<V> {
 }
 
 impl<V: Forget> Shard<V> {
-    fn insert(&mut self, key: CompactString, hash: u64, value: V) {
+    fn insert(&mut self, key: CompactString, value: V, (hash, by): (u64, &DefaultHashBuilder)) {
         let place = (value.forgotten_at(), self.next_number);
         self.next_number += 1;
         self.queue.insert(place, hash);
-        let entry = Entry { key, hash, value, queued: place };
-        self.entries.insert_unique(hash, entry, |entry| entry.hash);
+        let entry = Entry { key, value, queued: place };
+        self.entries.insert_unique(hash, entry, |entry| by.hash_one(entry.key.as_str()));
     }
 
     #[inline]

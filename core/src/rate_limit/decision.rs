@@ -1,10 +1,11 @@
 //! The answer to a check.
 
 use std::cmp::Reverse;
+use std::fmt;
 use std::time::Duration;
 
-use super::quota::{Name, Quota, Rule};
-use super::rule::{Answer, Verdict};
+use super::quota::{self, Name, Quota, Rule, Span};
+use super::rule::{Answer, Left, Taken, Verdict};
 
 /// Why a request is allowed or refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,10 +53,33 @@ pub struct Decision {
     is_degraded: bool,
     is_remembered: bool,
     taken: u64,
-    retry_after: Wait,
     /// One quota is the common case, and costs no allocation.
-    binding: Option<Report>,
+    binding: Binding,
     rare: Option<Box<Rare>>,
+}
+
+/// Who decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Binding {
+    Quota(Report),
+    /// None of the quotas; and how long to wait.
+    Other(Wait),
+}
+
+impl Binding {
+    fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Quota(report) => Some(report),
+            Self::Other(_) => None,
+        }
+    }
+
+    fn report_mut(&mut self) -> Option<&mut Report> {
+        match self {
+            Self::Quota(report) => Some(report),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 /// What few decisions have, apart from what moves with each of them.
@@ -83,7 +107,7 @@ pub struct QuotaReport<'a> {
 }
 
 /// A [`QuotaReport`] in little space.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 struct Report {
     policy: Name,
     rule: Rule,
@@ -92,7 +116,10 @@ struct Report {
     rate: u64,
     allowed: bool,
     limit: u64,
-    remaining: u64,
+    /// What remains, or what decides it, see [`Left`]: a number whose kind stands beside it takes
+    /// less room.
+    left: u64,
+    is_left_in_parts: bool,
     reset: u64,
     retry_after: Wait,
 }
@@ -119,6 +146,23 @@ impl Wait {
 }
 
 impl Report {
+    /// It takes a division, and most of those who ask whether they may go on ask no more.
+    fn remaining(&self) -> u64 {
+        if !self.is_left_in_parts {
+            return self.left;
+        }
+        let parts = self.left;
+        let micros = u128::from(self.reset - u64::from(parts > 0));
+        quota::left(self.limit, self.rate, self.window, Span { micros, parts })
+    }
+
+    /// What it says some time later, if nothing else happened.
+    fn age(&mut self, micros: u64) {
+        (self.left, self.is_left_in_parts) = (self.remaining(), false);
+        self.reset = self.reset.saturating_sub(micros);
+        self.retry_after = self.retry_after.less(micros);
+    }
+
     /// The time in which the rate brings as much as there can be at once, rounded up.
     fn refill(&self) -> u64 {
         if self.rule != Rule::Gcra || self.rate == 0 {
@@ -137,7 +181,7 @@ impl Report {
             verdict: Verdict {
                 allowed: self.allowed,
                 limit: self.limit,
-                remaining: self.remaining,
+                remaining: self.remaining(),
                 reset: Duration::from_micros(self.reset),
                 retry_after: self.retry_after.time(),
             },
@@ -149,9 +193,23 @@ impl Report {
     /// What is left says nothing of a refusal: it grows while one waits, at a pace of each rule's
     /// own, and of two that refuse for as long one would bind now and the other a moment later.
     fn weight(&self) -> impl Ord + use<> {
-        let left = self.allowed.then_some(Reverse(self.remaining));
+        let left = self.allowed.then_some(Reverse(self.remaining()));
         // No wait at all is the longest, of those that refuse.
         (!self.allowed, self.retry_after, left, self.reset)
+    }
+}
+
+impl PartialEq for Report {
+    fn eq(&self, other: &Self) -> bool {
+        self.public() == other.public()
+    }
+}
+
+impl Eq for Report {}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.public().fmt(f)
     }
 }
 
@@ -185,18 +243,19 @@ impl Decision {
 
     /// Takes in what another quota says of the same request.
     fn consider(&mut self, mut other: Self) {
-        let weight = |decision: &Self| decision.binding.as_ref().map(Report::weight);
+        let weight = |decision: &Self| decision.binding.report().map(Report::weight);
         if weight(&other) > weight(self) {
             std::mem::swap(self, &mut other);
             self.rare = other.rare.take();
         }
-        self.rare.get_or_insert_default().others.extend(other.binding);
+        if let Binding::Quota(report) = other.binding {
+            self.rare.get_or_insert_default().others.push(report);
+        }
     }
 
     /// The decision of one quota, which is all there is to most of them.
     #[inline]
     pub(super) fn of_answer(quota: &Quota, cost: u64, answer: Answer) -> Self {
-        let retry_after = Wait::of(answer.retry_after);
         Self {
             allowed: answer.allowed,
             reason: if answer.allowed { Reason::WithinQuotas } else { Reason::OverQuota },
@@ -204,17 +263,47 @@ impl Decision {
             is_degraded: false,
             is_remembered: false,
             taken: if answer.allowed { cost } else { 0 },
-            retry_after,
-            binding: Some(Report {
+            binding: Binding::Quota(Report {
                 policy: quota.shared_name().clone(),
                 rule: quota.rule(),
                 window: quota.window_micros(),
                 rate: quota.limit(),
                 allowed: answer.allowed,
                 limit: answer.limit,
-                remaining: answer.remaining,
+                left: answer.remaining,
+                is_left_in_parts: false,
                 reset: answer.reset,
-                retry_after,
+                retry_after: Wait::of(answer.retry_after),
+            }),
+            rare: None,
+        }
+    }
+
+    /// [`of_answer`](Self::of_answer) where a quota allows a request that costs `cost`.
+    #[inline]
+    pub(super) fn of_taken(quota: &Quota, cost: u64, taken: Taken) -> Self {
+        let (left, is_left_in_parts) = match taken.left {
+            Left::Units(units) => (units, false),
+            Left::Without { parts } => (parts, true),
+        };
+        Self {
+            allowed: true,
+            reason: Reason::WithinQuotas,
+            is_shadowed: false,
+            is_degraded: false,
+            is_remembered: false,
+            taken: cost,
+            binding: Binding::Quota(Report {
+                policy: quota.shared_name().clone(),
+                rule: quota.rule(),
+                window: quota.window_micros(),
+                rate: quota.limit(),
+                allowed: true,
+                limit: quota.capacity(),
+                left,
+                is_left_in_parts,
+                reset: taken.reset,
+                retry_after: Wait::NEVER_OVER,
             }),
             rare: None,
         }
@@ -223,8 +312,8 @@ impl Decision {
     /// The refusal of a key that is blocked for `time` yet.
     #[must_use]
     pub fn blocked(time: Duration) -> Self {
-        let retry_after = Wait(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-        Self { retry_after, ..Self::because(Reason::Blocked, false) }
+        let wait = Wait(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        Self { binding: Binding::Other(wait), ..Self::because(Reason::Blocked, false) }
     }
 
     /// A decision in which no quota had a say.
@@ -236,8 +325,7 @@ impl Decision {
             is_degraded: false,
             is_remembered: false,
             taken: 0,
-            retry_after: Wait::NEVER_OVER,
-            binding: None,
+            binding: Binding::Other(Wait::NEVER_OVER),
             rare: None,
         }
     }
@@ -260,11 +348,12 @@ impl Decision {
     pub(super) fn remembered(mut self, after: Duration) -> Self {
         let after = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
         self.is_remembered = true;
-        self.retry_after = self.retry_after.less(after);
+        if let Binding::Other(wait) = &mut self.binding {
+            *wait = wait.less(after);
+        }
         let others = self.rare.iter_mut().flat_map(|rare| &mut rare.others);
-        for report in self.binding.iter_mut().chain(others) {
-            report.reset = report.reset.saturating_sub(after);
-            report.retry_after = report.retry_after.less(after);
+        for report in self.binding.report_mut().into_iter().chain(others) {
+            report.age(after);
         }
         self
     }
@@ -316,32 +405,36 @@ impl Decision {
     /// How much there can be at once of the quota that binds. `None` where no quota was asked.
     #[must_use]
     pub fn limit(&self) -> Option<u64> {
-        self.binding.as_ref().map(|it| it.limit)
+        self.binding.report().map(|it| it.limit)
     }
 
     /// How much of it is left.
     #[must_use]
     pub fn remaining(&self) -> Option<u64> {
-        self.binding.as_ref().map(|it| it.remaining)
+        self.binding.report().map(Report::remaining)
     }
 
     /// After how long all of it is there again, if nothing else is taken.
     #[must_use]
     pub fn reset(&self) -> Option<Duration> {
-        self.binding.as_ref().map(|it| Duration::from_micros(it.reset))
+        self.binding.report().map(|it| Duration::from_micros(it.reset))
     }
 
     /// After how long, and not before, the same request will be allowed, if nothing else is taken
     /// or given back. `None` where it is allowed, and where no wait will help.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after.time()
+        let wait = match &self.binding {
+            Binding::Quota(report) => report.retry_after,
+            Binding::Other(wait) => *wait,
+        };
+        wait.time()
     }
 
     /// The name of the quota that binds.
     #[must_use]
     pub fn policy(&self) -> Option<&str> {
-        self.binding.as_ref().map(|it| &*it.policy)
+        self.binding.report().map(|it| &*it.policy)
     }
 
     /// The name of the quota that refused the request; of several, the one with the longest wait.
@@ -353,7 +446,7 @@ impl Decision {
     /// What each quota says; first the one that binds.
     pub fn quotas(&self) -> impl Iterator<Item = QuotaReport<'_>> {
         let others = self.rare.iter().flat_map(|rare| &rare.others);
-        self.binding.iter().chain(others).map(Report::public)
+        self.binding.report().into_iter().chain(others).map(Report::public)
     }
 
     /// How much the store counted against every quota: the cost, or nothing where the request was

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::decision::Decision;
 use super::quota::{Name, Quota, Rule};
-use super::rule::{self, Answer, Request, State};
+use super::rule::{self, Answer, Request, State, Taken};
 use crate::time::Timestamp;
 
 /// One check of a key against its quotas, all of which are decided together: what one of them
@@ -148,24 +148,20 @@ impl KeyState {
     /// Decides as [`check`](Self::check) would at any time between `from` and `until`, the one at
     /// which it is asked, where it makes no difference which: the request is allowed, and leaves
     /// the same behind. What it says remains is no more, and the reset no sooner, than at that
-    /// time.
+    /// time. Besides, a moment before which this is not [forgotten](Self::forgotten_at).
     #[inline]
     pub(super) fn check_between(
         &mut self,
         (from, until): (Timestamp, Timestamp),
         check: &Check<'_>,
-    ) -> Option<Answer> {
+    ) -> Option<(Taken, Timestamp)> {
         let ([quota], true, None) = (check.quotas, check.takes, self.blocked_until) else {
             return None;
         };
         let counted = self.counts.iter_mut().find(|it| it.quota == *quota.shared_name())?;
-        if !rule::is_steady(&counted.state, from, until, quota) {
-            return None;
-        }
-        let (answer, state) = rule::decide_here(Some(&counted.state), from, check.request(), quota);
-        counted.state = state.filter(|_| answer.allowed)?;
-        counted.until = from.after_micros(answer.reset);
-        Some(answer)
+        let taken = rule::take_between(&mut counted.state, (from, until), check.request(), quota)?;
+        counted.until = from.after_micros(taken.reset);
+        Some((taken, counted.until))
     }
 
     /// Gives `cost` back to each of `quotas`, and to none more than what counts.
@@ -349,13 +345,19 @@ mod tests {
                     exact.block(now, millis(15));
                 }
                 let check = Check::new("key", &quotas).cost(cost);
+                let request = Request::costing(cost);
+                let before = late.state(&quotas[0]).cloned();
                 let answer = late.check_between((from, until), &check);
                 let decision = exact.check(now, &check);
                 match answer {
-                    Some(answer) => {
-                        prop_assert!(answer.allowed && decision.is_allowed());
-                        prop_assert!(Some(answer.remaining) <= decision.remaining());
-                        prop_assert!(Some(Duration::from_micros(answer.reset)) >= decision.reset());
+                    Some((taken, forgotten)) => {
+                        let said = Decision::of_taken(&quotas[0], cost, taken);
+                        prop_assert!(decision.is_allowed());
+                        prop_assert!(said.remaining() <= decision.remaining());
+                        prop_assert!(said.reset() >= decision.reset());
+                        prop_assert!(forgotten <= late.forgotten_at());
+                        let (answer, _) = rule::decide(before.as_ref(), from, request, &quotas[0]);
+                        prop_assert_eq!(said, Decision::of_answer(&quotas[0], cost, answer));
                     }
                     None => prop_assert_eq!(&late.check(now, &check), &decision),
                 }

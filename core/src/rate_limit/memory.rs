@@ -148,15 +148,15 @@ impl MemoryRateLimits {
     fn decide(&self, check: &Check<'_>) -> Decision {
         let Inner { keys, runtime, lag, .. } = &*self.inner;
         let recent = runtime.recent();
-        let answer = keys.change_known(check.key, recent, |kept| {
+        let taken = keys.change_known(check.key, recent, |kept| {
             let until = recent.after_micros(*lag);
             // Not before what was decided last, unless the clock has been set back since.
             let from = if kept.latest <= until { recent.max(kept.latest) } else { recent };
             kept.state.check_between((from, until), check)
         });
         // What it says besides is not put together under the lock of the key.
-        match (answer, check.quotas) {
-            (Some(answer), [quota]) => Decision::of_answer(quota, check.cost, answer),
+        match (taken, check.quotas) {
+            (Some(taken), [quota]) => Decision::of_taken(quota, check.cost, taken),
             _ => self.decide_exactly(recent, check),
         }
     }

@@ -233,11 +233,28 @@ impl Quota {
     }
 }
 
+/// How much of `capacity` is left, at a rate of `limit` a window, while `owed` has yet to come back.
+pub(super) fn left(capacity: u64, limit: u64, window: u64, owed: Span) -> u64 {
+    let all = u128::from(capacity) * u128::from(window);
+    let owed = owed.micros.saturating_mul(limit.into()).saturating_add(owed.parts.into());
+    divide(all.saturating_sub(owed), window)
+}
+
+/// Rounded down; at most [`u64::MAX`]. Division of 64 bits where it does: that of 128 bits is a call,
+/// and slow.
+pub(super) fn divide(a: u128, b: u64) -> u64 {
+    match u64::try_from(a) {
+        Ok(a) => a / b.max(1),
+        Err(_) => u64::try_from(a / u128::from(b.max(1))).unwrap_or(u64::MAX),
+    }
+}
+
 /// A quota's name, of which every decision has a copy.
 #[derive(Clone)]
 pub(super) enum Name {
     Static(&'static str),
-    Shared(Arc<str>),
+    /// By a thin pointer: with it the whole takes no more than the other does.
+    Shared(Arc<String>),
 }
 
 impl From<Cow<'static, str>> for Name {
@@ -251,7 +268,7 @@ impl From<Cow<'static, str>> for Name {
 
 impl From<String> for Name {
     fn from(name: String) -> Self {
-        Self::Shared(name.into())
+        Self::Shared(Arc::new(name))
     }
 }
 

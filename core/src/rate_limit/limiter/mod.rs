@@ -519,6 +519,7 @@ fn never_works(error: &StoreError) -> bool {
 }
 
 /// The check, with a number for the lease that it may come to hold.
+#[inline]
 fn check_of<'a>(key: &'a str, quotas: &'a [Quota], cost: u64, takes: bool) -> Check<'a> {
     let mut check = Check::new(key, quotas).cost(cost);
     check.takes = takes;

@@ -89,7 +89,8 @@ impl Refusals {
                 slot.0 = None;
             }
             let refusal = slot.0.as_ref().filter(|refusal| refusal.answers(check, now));
-            Some(refusal.map(|it| it.decision.clone().remembered(now.since(it.answered))))
+            let answer = refusal.map(|it| it.decision.clone().remembered(now.since(it.answered)));
+            Some((answer, slot.forgotten_at()))
         });
         answer.flatten()
     }
@@ -137,7 +138,7 @@ impl Refusals {
     pub(super) fn allowed(&self, key: &str, quotas: &[Quota], now: Timestamp) {
         self.keys.change_known(key, now, |slot| {
             slot.0 = slot.0.take().filter(|refusal| !refusal.ends_by(quotas));
-            Some(())
+            Some(((), slot.forgotten_at()))
         });
     }
 
@@ -148,7 +149,7 @@ impl Refusals {
         self.changes(key).fetch_add(1, Ordering::AcqRel);
         self.keys.change_known(key, Timestamp::MAX, |slot| {
             slot.0 = None;
-            Some(())
+            Some(((), slot.forgotten_at()))
         });
     }
 }

@@ -4,9 +4,9 @@
 //! limit`, which is seldom a whole number. Here a microsecond has `limit` parts: a unit is `window` of
 //! them, and a microsecond pays back `limit`.
 
-use super::{Counts, Request, State, divide};
+use super::{Counts, Left, Request, State, Taken};
 use crate::rate_limit::Quota;
-use crate::rate_limit::quota::Span;
+use crate::rate_limit::quota::{Span, divide};
 use crate::time::Timestamp;
 
 /// When all of the burst is there again: `full_at`, and `fraction / limit` of a microsecond.
@@ -54,13 +54,35 @@ fn difference(a: Span, b: Span, quota: &Quota) -> Span {
     }
 }
 
-impl Counts for Level {
+/// Takes `cost`, which is not zero, where it is there: what [`check`](super::check) does then,
+/// without a division.
+#[inline]
+pub(super) fn take(gcra: &mut Gcra, now: u64, cost: u64, quota: &Quota) -> Option<Taken> {
+    let owed = sum(Level::of(gcra, now, quota).0, quota.time_of(cost), quota);
+    if owed > quota.time_of_all() {
+        return None;
+    }
+    let parts = owed.parts;
+    let micros = u64::try_from(owed.micros).ok()?;
+    let reset = micros.checked_add(u64::from(parts > 0))?;
+    let full_at = now.checked_add(micros)?;
+    *gcra = Gcra { full_at: Timestamp::from_micros(full_at), fraction: parts };
+    Some(Taken { left: Left::Without { parts }, reset })
+}
+
+impl Level {
     #[inline]
-    fn settle(state: Option<&State>, now: u64, quota: &Quota) -> Self {
-        let Some(State::Gcra(gcra)) = state else { return Self(NOTHING) };
+    fn of(gcra: &Gcra, now: u64, quota: &Quota) -> Self {
         let Some(left) = gcra.full_at.as_micros().checked_sub(now) else { return Self(NOTHING) };
         let parts = gcra.fraction.min(quota.limit().saturating_sub(1));
         Self(Span { micros: left.into(), parts }.min(quota.time_of_all()))
+    }
+}
+
+impl Counts for Level {
+    fn settle(state: Option<&State>, now: u64, quota: &Quota) -> Self {
+        let Some(State::Gcra(gcra)) = state else { return Self(NOTHING) };
+        Self::of(gcra, now, quota)
     }
 
     #[inline]
@@ -87,7 +109,6 @@ impl Counts for Level {
         micros(self.0)
     }
 
-    #[inline(always)]
     fn take(self, _now: u64, request: Request, quota: &Quota) -> Self {
         Self(sum(self.0, quota.time_of(request.cost), quota))
     }

@@ -31,7 +31,7 @@ mod sliding_window;
 
 use std::time::Duration;
 
-use super::quota::{Quota, Rule};
+use super::quota::{Quota, Rule, divide};
 use crate::time::Timestamp;
 
 pub use concurrency::{Concurrency, Lease};
@@ -158,6 +158,24 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<u64>,
 }
 
+/// What one quota says to a request that it allows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    pub(super) left: Left,
+    pub(super) reset: u64,
+}
+
+/// What remains.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Left {
+    Units(u64),
+    /// All that there can be but for what comes back until the reset: by GCRA, see
+    /// [`Span`](super::quota::Span). The reset has a microsecond more where there are parts of one.
+    Without {
+        parts: u64,
+    },
+}
+
 impl From<Answer> for Verdict {
     fn from(answer: Answer) -> Self {
         let Answer { allowed, limit, remaining, reset, retry_after } = answer;
@@ -214,18 +232,6 @@ pub(super) fn decide(
     request: Request,
     quota: &Quota,
 ) -> (Answer, Option<State>) {
-    decide_here(state, now, request, quota)
-}
-
-/// As [`decide`], for the one place where a call, and what goes through memory for it, counts.
-#[inline(always)]
-pub(super) fn decide_here(
-    state: Option<&State>,
-    now: Timestamp,
-    request: Request,
-    quota: &Quota,
-) -> (Answer, Option<State>) {
-    #[inline(always)]
     fn by<R: Counts>(
         state: Option<&State>,
         now: u64,
@@ -249,7 +255,7 @@ pub(super) fn decide_here(
 /// taken that it allows at `from`: nothing of it ends in between, so that what it allows then it
 /// allows all that time, and is the same after it.
 #[inline]
-pub(super) fn is_steady(state: &State, from: Timestamp, until: Timestamp, quota: &Quota) -> bool {
+fn is_steady(state: &State, from: Timestamp, until: Timestamp, quota: &Quota) -> bool {
     let (from, until, window) = (from.as_micros(), until.as_micros(), quota.window_micros());
     match (quota.rule(), state) {
         (Rule::FixedWindow, State::FixedWindow(it)) => {
@@ -263,6 +269,30 @@ pub(super) fn is_steady(state: &State, from: Timestamp, until: Timestamp, quota:
         (Rule::Gcra, State::Gcra(it)) => until < it.full_at.as_micros(),
         // A lease ends a life after it was taken; what another rule left counts for nothing.
         _ => false,
+    }
+}
+
+/// Takes `cost` at any time from `from` until `until`, where it is allowed and makes no difference
+/// when, see [`is_steady`]; else nothing.
+#[inline(always)]
+pub(super) fn take_between(
+    state: &mut State,
+    (from, until): (Timestamp, Timestamp),
+    request: Request,
+    quota: &Quota,
+) -> Option<Taken> {
+    if !is_steady(state, from, until, quota) {
+        return None;
+    }
+    match state {
+        State::Gcra(state) if request.cost > 0 => {
+            gcra::take(state, from.as_micros(), request.cost, quota)
+        }
+        _ => {
+            let (answer, after) = decide(Some(state), from, request, quota);
+            *state = after.filter(|_| answer.allowed)?;
+            Some(Taken { left: Left::Units(answer.remaining), reset: answer.reset })
+        }
     }
 }
 
@@ -298,12 +328,4 @@ pub fn release(state: Option<&State>, now: Timestamp, lease: u64, quota: &Quota)
 /// `a · b / c`, rounded down; at most [`u64::MAX`]. `c` is not zero.
 fn scale(a: u64, b: u64, c: u64) -> u64 {
     divide(u128::from(a) * u128::from(b), c)
-}
-
-/// Rounded down. Division of 64 bits where it does: that of 128 bits is a call, and slow.
-fn divide(a: u128, b: u64) -> u64 {
-    match u64::try_from(a) {
-        Ok(a) => a / b.max(1),
-        Err(_) => u64::try_from(a / u128::from(b.max(1))).unwrap_or(u64::MAX),
-    }
 }
