@@ -9,14 +9,15 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 use worker::Env;
-use worker::js_sys::{Array, JSON, JsString, Map, Object, Uint8Array};
+use worker::js_sys::{Array, JsString, Map, Object, Uint8Array};
 use worker::send::SendFuture;
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::web_sys::ReadableStream;
 
-use super::{Handle, failure, get, set};
+use super::{Handle, get, set};
 use crate::error::Failure;
-use crate::kv::namespace::{Held, HeldText, Listed, Listing, Metadata, Namespace};
+use crate::kv::frame::FIELDS;
+use crate::kv::namespace::{Field, Held, HeldText, Listed, Listing, Metadata, Namespace};
 
 pub(crate) struct WorkersKv(Handle);
 
@@ -114,7 +115,11 @@ impl Namespace for WorkersKv {
             let options = Object::new();
             // Exact far beyond the longest life.
             set(&options, "expirationTtl", &(expiration_ttl as f64).into())?;
-            set(&options, "metadata", &JSON::parse(&metadata.to_string()).map_err(failure)?)?;
+            let beside = Object::new();
+            for (name, field) in metadata.fields() {
+                set(&beside, name, &value_of(field))?;
+            }
+            set(&options, "metadata", &beside)?;
             let value = Uint8Array::from(value);
             self.0.call("put", &[&key.into(), &value, &options]).await.map(drop)
         })
@@ -165,8 +170,31 @@ fn metadata(entry: &JsValue) -> Result<Option<Metadata>, Failure> {
     if metadata.is_null() || metadata.is_undefined() {
         return Ok(None);
     }
-    let text: String = JSON::stringify(&metadata).map_err(failure)?.into();
-    Ok(Some(serde_json::from_str(&text).map_err(|error| Failure::new(error.to_string()))?))
+    let mut fields = Metadata::default();
+    // Another writer's may be a number, or a text.
+    for name in FIELDS.into_iter().filter(|_| metadata.is_object()) {
+        let field = get(&metadata, name)?;
+        if !field.is_undefined() {
+            fields = fields.with(name, field_of(&field));
+        }
+    }
+    Ok(Some(fields))
+}
+
+fn field_of(value: &JsValue) -> Field {
+    let number = value.as_f64().map(Field::Number);
+    let text = || value.as_string().map(Field::Text);
+    let flag = || value.as_bool().map(Field::Flag);
+    number.or_else(text).or_else(flag).unwrap_or(Field::Other)
+}
+
+fn value_of(field: &Field) -> JsValue {
+    match field {
+        Field::Number(number) => (*number).into(),
+        Field::Text(text) => text.into(),
+        Field::Flag(flag) => (*flag).into(),
+        Field::Other => JsValue::NULL,
+    }
 }
 
 fn strings(texts: &[&str]) -> JsValue {

@@ -18,11 +18,17 @@
 
 use bytes::Bytes;
 use larder_core::Timestamp;
-use serde_json::{Map, Value};
 
-use super::namespace::Metadata;
+use super::namespace::{Field, Metadata};
 
-const VERSION: u64 = 1;
+/// The fields of a label.
+pub(crate) const FIELDS: [&str; 4] = [LARDER, END, HEAD, BINARY];
+const LARDER: &str = "larder";
+const END: &str = "e";
+const HEAD: &str = "h";
+const BINARY: &str = "b";
+
+const VERSION: f64 = 1.0;
 /// In digits it fits into the metadata's 1,024 bytes.
 const LONGEST_HEAD: usize = 128;
 /// Readers of text may take these bytes for a mark of its encoding, and drop them.
@@ -69,39 +75,38 @@ fn head_of(value: &[u8]) -> Option<usize> {
 
 impl Label {
     pub(crate) fn to_metadata(&self) -> Metadata {
-        let mut fields = Map::new();
-        fields.insert("larder".into(), VERSION.into());
+        let mut metadata = Metadata::default().with(LARDER, Field::Number(VERSION));
         if let Some(until) = self.until {
-            fields.insert("e".into(), until.as_millis().into());
+            // Exact, as it is no later than `LATEST`.
+            metadata = metadata.with(END, Field::Number(until.as_millis() as f64));
         }
         if !self.head.is_empty() {
-            fields.insert("h".into(), to_hex(&self.head).into());
+            metadata = metadata.with(HEAD, Field::Text(to_hex(&self.head)));
         }
         if self.is_binary {
-            fields.insert("b".into(), true.into());
+            metadata = metadata.with(BINARY, Field::Flag(true));
         }
-        Value::Object(fields)
+        metadata
     }
 
     /// The label in the metadata; an empty one where that is of another writer.
     pub(crate) fn of(metadata: Option<&Metadata>) -> Result<Self, UnknownVersion> {
-        let Some(version) = metadata.and_then(|metadata| metadata.get("larder")) else {
-            return Ok(Self::default());
-        };
-        if version.as_u64() != Some(VERSION) {
-            return Err(UnknownVersion);
-        }
         let field = |name| metadata.and_then(|metadata| metadata.get(name));
-        let head = match field("h").map(|head| head.as_str()) {
+        match field(LARDER) {
+            None => return Ok(Self::default()),
+            Some(Field::Number(VERSION)) => {}
+            Some(_) => return Err(UnknownVersion),
+        }
+        let head = match field(HEAD) {
             None => Vec::new(),
-            Some(head) => head.and_then(from_hex).ok_or(UnknownVersion)?,
+            Some(Field::Text(head)) => from_hex(head).ok_or(UnknownVersion)?,
+            Some(_) => return Err(UnknownVersion),
         };
-        // A number that went through JavaScript may be written as a fraction.
-        let until = field("e").and_then(Value::as_f64).ok_or(UnknownVersion)?;
+        let Some(Field::Number(until)) = field(END) else { return Err(UnknownVersion) };
         Ok(Self {
-            until: Some(Timestamp::from_millis(until as u64)),
+            until: Some(Timestamp::from_millis(*until as u64)),
             head,
-            is_binary: field("b").and_then(Value::as_bool).unwrap_or(false),
+            is_binary: matches!(field(BINARY), Some(Field::Flag(true))),
         })
     }
 
@@ -141,7 +146,37 @@ fn from_hex(digits: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    /// As JavaScript would hand it over.
+    fn from_json(json: &Value) -> Metadata {
+        let fields = FIELDS.iter().filter_map(|name| Some((*name, json.get(name)?)));
+        fields.fold(Metadata::default(), |metadata, (name, value)| {
+            let field = match value {
+                Value::Number(number) => Field::Number(number.as_f64().unwrap()),
+                Value::String(text) => Field::Text(text.clone()),
+                Value::Bool(flag) => Field::Flag(*flag),
+                _ => Field::Other,
+            };
+            metadata.with(name, field)
+        })
+    }
+
+    /// As it lies in KV.
+    fn to_json(metadata: &Metadata) -> String {
+        let fields = metadata.fields().map(|(name, field)| {
+            let value = match field {
+                Field::Number(number) => json!(*number as u64),
+                Field::Text(text) => json!(text),
+                Field::Flag(flag) => json!(flag),
+                Field::Other => Value::Null,
+            };
+            (name.to_owned(), value)
+        });
+        Value::Object(fields.collect()).to_string()
+    }
 
     const UNTIL: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
@@ -150,7 +185,7 @@ mod tests {
         let read = Label::of(Some(&label.to_metadata())).unwrap();
         assert_eq!(read, label);
         assert_eq!(read.open(Bytes::copy_from_slice(stored)), value);
-        let metadata = label.to_metadata().to_string();
+        let metadata = to_json(&label.to_metadata());
         assert!(metadata.is_ascii() && metadata.len() <= 1_024, "{metadata}");
         (label, Bytes::copy_from_slice(stored))
     }
@@ -160,7 +195,7 @@ mod tests {
         for text in ["", "{\"name\":\"Zoë\"}", "\u{FFFD}", "a\0b"] {
             let (label, stored) = round_trip(text.as_bytes());
             assert_eq!(stored, text);
-            assert_eq!(label.to_metadata().to_string(), r#"{"e":1767225600000,"larder":1}"#);
+            assert_eq!(to_json(&label.to_metadata()), r#"{"e":1767225600000,"larder":1}"#);
             assert_eq!(label.open_text(text.into()).unwrap(), text);
         }
     }
@@ -169,7 +204,7 @@ mod tests {
     fn bytes_before_a_text_go_into_the_label() {
         let (label, stored) = round_trip(b"\xCA\x01\x00\x9A\x01{\"name\":1}");
         assert_eq!(stored, "\x01{\"name\":1}");
-        assert!(label.to_metadata().to_string().contains(r#""h":"ca01009a""#));
+        assert!(to_json(&label.to_metadata()).contains(r#""h":"ca01009a""#));
         assert!(!label.is_binary);
         let text = String::from_utf8(stored.to_vec()).unwrap();
         assert_eq!(label.open_text(text).unwrap(), &b"\xCA\x01\x00\x9A\x01{\"name\":1}"[..]);
@@ -197,13 +232,8 @@ mod tests {
 
     #[test]
     fn values_of_other_writers_are_read_as_they_are() {
-        for metadata in [
-            None,
-            Some(Value::from(7)),
-            Some(Value::from(vec![1])),
-            Some(serde_json::json!({"a": 1})),
-        ] {
-            let label = Label::of(metadata.as_ref()).unwrap();
+        for metadata in [None, Some(json!(7)), Some(json!([1])), Some(json!({"a": 1}))] {
+            let label = Label::of(metadata.as_ref().map(from_json).as_ref()).unwrap();
             assert_eq!(label, Label::default());
             assert!(!label.is_over(Timestamp::MAX));
             assert_eq!(label.open_text("abc".into()).unwrap(), "abc");
@@ -215,20 +245,20 @@ mod tests {
     #[test]
     fn another_version_is_not_guessed_at() {
         for label in [
-            serde_json::json!({"larder": 2, "e": 1}),
-            serde_json::json!({"larder": "1"}),
-            serde_json::json!({"larder": 1}),
-            serde_json::json!({"larder": 1, "e": 1, "h": "c"}),
-            serde_json::json!({"larder": 1, "e": 1, "h": "cx"}),
-            serde_json::json!({"larder": 1, "e": 1, "h": 7}),
+            json!({"larder": 2, "e": 1}),
+            json!({"larder": "1"}),
+            json!({"larder": 1}),
+            json!({"larder": 1, "e": 1, "h": "c"}),
+            json!({"larder": 1, "e": 1, "h": "cx"}),
+            json!({"larder": 1, "e": 1, "h": 7}),
         ] {
-            assert_eq!(Label::of(Some(&label)), Err(UnknownVersion), "{label}");
+            assert_eq!(Label::of(Some(&from_json(&label))), Err(UnknownVersion), "{label}");
         }
     }
 
     #[test]
     fn a_life_ends_to_the_millisecond() {
-        let label = Label::of(Some(&serde_json::json!({"larder": 1, "e": 1_500.0}))).unwrap();
+        let label = Label::of(Some(&from_json(&json!({"larder": 1, "e": 1_500.0})))).unwrap();
         assert!(!label.is_over(Timestamp::from_micros(1_499_999)));
         assert!(label.is_over(Timestamp::from_millis(1_500)));
     }

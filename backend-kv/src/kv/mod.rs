@@ -2,7 +2,7 @@
 
 mod builder;
 mod bulk;
-mod frame;
+pub(crate) mod frame;
 mod limits;
 pub(crate) mod namespace;
 mod sessions;

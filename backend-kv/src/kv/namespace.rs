@@ -8,8 +8,38 @@ use bytes::Bytes;
 
 use crate::error::Failure;
 
-/// What stands beside a value: any JSON, of up to 1,024 bytes.
-pub(crate) type Metadata = serde_json::Value;
+/// What stands beside a value: of any JSON, of up to 1,024 bytes, the fields that are asked for.
+///
+/// It goes to JavaScript and back field by field. By way of text it would link a parser of JSON, which
+/// a Worker may have no other use for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Metadata(Vec<(&'static str, Field)>);
+
+/// A field of metadata, as JavaScript has it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Field {
+    Number(f64),
+    Text(String),
+    Flag(bool),
+    /// Something else.
+    Other,
+}
+
+impl Metadata {
+    pub(crate) fn with(mut self, name: &'static str, field: Field) -> Self {
+        self.0.push((name, field));
+        self
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Field> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, field)| field)
+    }
+
+    /// Those of the fields that are there.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, &Field)> {
+        self.0.iter().map(|(name, field)| (*name, field))
+    }
+}
 
 /// A value and what stands beside it.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use crate::flight::Flights;
 use crate::key::Namespace;
 use crate::layout::Layout;
 use crate::lease::Leases;
-use crate::local::Local;
+use crate::local::{Local, MakeTier};
 use crate::meter::Meter;
 use crate::runtime::Runtime;
 use crate::store::Store;
@@ -38,7 +38,7 @@ pub struct CacheBuilder {
     layout: Layout,
     leases: Option<Arc<dyn Leases>>,
     instant_clear: bool,
-    local_capacity: Option<u64>,
+    local: Option<(u64, MakeTier)>,
     local_ttl: Duration,
     policy: Policy,
 }
@@ -55,7 +55,7 @@ impl CacheBuilder {
             layout: Layout::default(),
             leases: None,
             instant_clear: false,
-            local_capacity: None,
+            local: None,
             local_ttl: LOCAL_TTL,
             policy: Policy::default(),
         }
@@ -178,7 +178,7 @@ impl CacheBuilder {
     /// # Ok(()) }
     /// ```
     pub fn local(mut self, capacity: u64) -> Self {
-        self.local_capacity = Some(capacity);
+        self.local = Some((capacity, Local::tier));
         self
     }
 
@@ -230,7 +230,7 @@ impl CacheBuilder {
             shared: Arc::new(Shared {
                 layout: self.layout,
                 flights: Arc::new(Flights::new()),
-                local: self.local_capacity.map(|capacity| Local::new(capacity, self.local_ttl)),
+                local: self.local.map(|(capacity, tier)| tier(capacity, self.local_ttl)),
                 meter: Meter::new(name.unwrap_or_else(|| "default".into())),
             }),
             store: self.store,

@@ -60,12 +60,13 @@ impl Cache {
         value: &Presence<Arc<F::Value>>,
         life: Life,
         bytes: usize,
-        tags: impl Iterator<Item = &'t str>,
+        mut tags: impl Iterator<Item = &'t str>,
     ) {
         if let (Some(local), Some(moment)) = (&self.shared.local, moment) {
             let value = value.as_ref().map(|value| Arc::clone(value) as _);
             let (kind, until) = (TypeId::of::<F>(), life.fresh_until);
-            local.put(key, moment.mark, Found { value, kind, until, bytes, tags }, moment.at);
+            let found = Found { value, kind, until, bytes, tags: &mut tags };
+            local.put(key, moment.mark, found, moment.at);
         }
     }
 

@@ -25,7 +25,7 @@ use crate::flight::Flights;
 use crate::key::{self, KeyError, Namespace};
 use crate::layout::Layout;
 use crate::lease::Leases;
-use crate::local::Local;
+use crate::local::Tier;
 use crate::meter::{CacheStats, Meter, Operation};
 use crate::runtime::Runtime;
 use crate::store::Store;
@@ -98,7 +98,7 @@ pub struct Cache {
 struct Shared {
     layout: Layout,
     flights: Arc<Flights>,
-    local: Option<Local>,
+    local: Option<Box<dyn Tier>>,
     meter: Meter,
 }
 

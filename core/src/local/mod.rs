@@ -29,6 +29,28 @@ use removals::Removals;
 /// A value of any form.
 type AnyValue = Arc<dyn Any + Send + Sync>;
 
+/// A tier, as a cache has it: behind a pointer, so that only a program that asks for one is linked with
+/// all that it stands on. To a Worker's download that is a matter of kilobytes.
+pub(crate) trait Tier: Send + Sync {
+    /// To be taken before the store is read, or a load begins, for what it finds to be put in.
+    fn mark(&self) -> Mark;
+
+    /// What stands under `key` in this form; `None` where nothing that is good does.
+    fn get(&self, key: &str, kind: TypeId, runtime: &dyn Runtime) -> Option<Presence<AnyValue>>;
+
+    /// Puts in what was read or loaded after `mark`, and is good until `until` at most.
+    fn put(&self, key: &str, mark: Mark, found: Found<'_, '_>, now: Timestamp);
+
+    /// Makes everything worthless that was read of this key, or under this tag, before now.
+    fn invalidate(&self, key: &str);
+
+    /// Makes everything worthless that was read of keys which match, before now.
+    fn invalidate_matching(&self, pattern: &Glob);
+}
+
+/// Makes a tier: see [`Local::tier`].
+pub(crate) type MakeTier = fn(u64, Duration) -> Box<dyn Tier>;
+
 /// The tier of one cache and its clones.
 pub(crate) struct Local {
     entries: QuickCache<Box<str>, Held, Weight>,
@@ -80,8 +102,13 @@ const UNIT_BYTES: usize = 4 << 10;
 const SMALLEST_SHARD: u64 = 256;
 
 impl Local {
+    /// As a cache has it.
+    pub(crate) fn tier(capacity: u64, longest: Duration) -> Box<dyn Tier> {
+        Box::new(Self::new(capacity, longest))
+    }
+
     /// With room for `capacity` values of up to 4 KiB each, or fewer larger ones.
-    pub(crate) fn new(capacity: u64, longest: Duration) -> Self {
+    fn new(capacity: u64, longest: Duration) -> Self {
         let capacity = capacity.max(1);
         let cores = available_parallelism().map_or(1, usize::from) as u64;
         let shards = (16 * cores).min(capacity / SMALLEST_SHARD).max(1);
@@ -110,36 +137,6 @@ impl Local {
         }
     }
 
-    /// To be taken before the store is read, or a load begins, for what it finds to be put in.
-    pub(crate) fn mark(&self) -> Mark {
-        Mark { keys: self.last.load(Ordering::SeqCst), patterns: self.patterns.last() }
-    }
-
-    /// What stands under `key` in this form; `None` where nothing that is good does.
-    #[inline]
-    pub(crate) fn get(
-        &self,
-        key: &str,
-        kind: TypeId,
-        runtime: &dyn Runtime,
-    ) -> Option<Presence<AnyValue>> {
-        let held = self.entries.get(key)?;
-        let is_good = held.kind == kind
-            && !runtime.has_passed(held.until)
-            && self.stands(held.stripe, held.mark)
-            && held
-                .tags
-                .as_deref()
-                .is_none_or(|tags| tags.iter().all(|stripe| self.stands(*stripe, held.mark)));
-        if !is_good {
-            return None;
-        }
-        if held.mark.patterns != self.patterns.last() && !self.outlives(key, &held) {
-            return None;
-        }
-        Some(held.value)
-    }
-
     fn stands(&self, stripe: u32, mark: Mark) -> bool {
         self.stripes[stripe as usize % STRIPES].load(Ordering::Acquire) <= mark.keys
     }
@@ -159,14 +156,35 @@ impl Local {
         outlives
     }
 
-    /// Puts in what was read or loaded after `mark`, and is good until `until` at most.
-    pub(crate) fn put<'t>(
-        &self,
-        key: &str,
-        mark: Mark,
-        found: Found<impl Iterator<Item = &'t str>>,
-        now: Timestamp,
-    ) {
+    fn stripe(&self, key: &str) -> u32 {
+        (self.hasher.hash_one(key) % STRIPES as u64) as u32
+    }
+}
+
+impl Tier for Local {
+    fn mark(&self) -> Mark {
+        Mark { keys: self.last.load(Ordering::SeqCst), patterns: self.patterns.last() }
+    }
+
+    fn get(&self, key: &str, kind: TypeId, runtime: &dyn Runtime) -> Option<Presence<AnyValue>> {
+        let held = self.entries.get(key)?;
+        let is_good = held.kind == kind
+            && !runtime.has_passed(held.until)
+            && self.stands(held.stripe, held.mark)
+            && held
+                .tags
+                .as_deref()
+                .is_none_or(|tags| tags.iter().all(|stripe| self.stands(*stripe, held.mark)));
+        if !is_good {
+            return None;
+        }
+        if held.mark.patterns != self.patterns.last() && !self.outlives(key, &held) {
+            return None;
+        }
+        Some(held.value)
+    }
+
+    fn put(&self, key: &str, mark: Mark, found: Found<'_, '_>, now: Timestamp) {
         let Found { value, kind, until, bytes, tags } = found;
         let until = until.min(now + self.longest);
         let stripe = self.stripe(key);
@@ -180,29 +198,23 @@ impl Local {
         self.entries.insert(key.into(), Held { value, kind, until, mark, stripe, weight, tags });
     }
 
-    /// Makes everything worthless that was read of this key, or under this tag, before now.
-    pub(crate) fn invalidate(&self, key: &str) {
+    fn invalidate(&self, key: &str) {
         let number = self.last.fetch_add(1, Ordering::SeqCst) + 1;
         self.stripes[self.stripe(key) as usize].fetch_max(number, Ordering::SeqCst);
     }
 
-    /// Makes everything worthless that was read of keys which match, before now.
-    pub(crate) fn invalidate_matching(&self, pattern: &Glob) {
+    fn invalidate_matching(&self, pattern: &Glob) {
         self.patterns.add(pattern.clone());
-    }
-
-    fn stripe(&self, key: &str) -> u32 {
-        (self.hasher.hash_one(key) % STRIPES as u64) as u32
     }
 }
 
 /// What was read or loaded.
-pub(crate) struct Found<Tags> {
+pub(crate) struct Found<'a, 't> {
     pub(crate) value: Presence<AnyValue>,
     pub(crate) kind: TypeId,
     /// When its own life is over.
     pub(crate) until: Timestamp,
     /// How large it is in its stored form.
     pub(crate) bytes: usize,
-    pub(crate) tags: Tags,
+    pub(crate) tags: &'a mut (dyn Iterator<Item = &'t str> + 'a),
 }
