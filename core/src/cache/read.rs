@@ -306,19 +306,20 @@ impl Cache {
     /// What the store holds under `key`, unless a tag of it was removed. The epochs of `tags`, which
     /// it is likely to have, are read together with it.
     async fn stored(&self, key: &str, tags: &Tags) -> Result<Option<Bytes>, StoreError> {
-        if tags.is_empty() {
+        let (entry, epochs) = if tags.is_empty() {
             let read = self.in_time(self.store().get(key));
-            let stored = self.metered(Operation::Read, read).await?;
-            return match stored {
-                Some(entry) if !self.layout().stamps(&entry).is_empty() => {
-                    let entries = self.standing(vec![Some(entry)], std::iter::empty()).await?;
-                    Ok(entries.into_iter().next().flatten())
-                }
-                untagged => Ok(untagged),
-            };
+            (self.metered(Operation::Read, read).await?, Vec::new())
+        } else {
+            let all: Vec<&str> = std::iter::once(key).chain(tags.keys()).collect();
+            let read = self.in_time(self.store().get_many(&all));
+            let mut found = self.metered(Operation::Read, read).await?.into_iter();
+            (found.next().flatten(), found.collect())
+        };
+        // Most have none, and are done.
+        if entry.as_deref().is_none_or(|entry| self.layout().stamps(entry).is_empty()) {
+            return Ok(entry);
         }
-        let keys = [key];
-        let entries = self.stored_many(&keys, tags).await?;
+        let entries = self.standing(vec![entry], tags.keys().zip(epochs)).await?;
         Ok(entries.into_iter().next().flatten())
     }
 

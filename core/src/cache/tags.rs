@@ -1,6 +1,7 @@
 //! Tags: what marks entries that are invalidated together.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -218,10 +219,10 @@ impl Cache {
 
     /// The stored entries without those of which an epoch does not stand any more. `known` is what
     /// was read with them.
-    pub(super) async fn standing(
-        &self,
+    pub(super) async fn standing<'t>(
+        &'t self,
         mut stored: Vec<Option<Bytes>>,
-        known: impl Iterator<Item = (&str, Option<Bytes>)>,
+        known: impl Iterator<Item = (&'t str, Option<Bytes>)>,
     ) -> Result<Vec<Option<Bytes>>, StoreError> {
         let stamps = |stored: &[Option<Bytes>]| {
             let stamped = stored.iter().flatten().flat_map(|stored| self.layout().stamps(stored));
@@ -233,18 +234,19 @@ impl Cache {
             return Ok(stored);
         }
         let number = |found: Option<Bytes>| found.and_then(|found| epoch::from_bytes(&found));
-        let mut epochs: HashMap<String, Option<u64>> =
-            known.map(|(key, found)| (key.to_owned(), number(found))).collect();
-        let mut unknown: Vec<&str> = keys.iter().map(String::as_str).collect();
-        unknown.retain(|key| !epochs.contains_key(*key));
-        unknown.sort_unstable();
-        unknown.dedup();
+        let mut epochs: HashMap<&str, Option<u64>> =
+            known.map(|(key, found)| (key, number(found))).collect();
+        let mut unknown = Vec::new();
+        for key in keys.iter().map(String::as_str) {
+            if let Entry::Vacant(place) = epochs.entry(key) {
+                place.insert(None);
+                unknown.push(key);
+            }
+        }
         if !unknown.is_empty() {
             let found = self.in_time(self.store().get_many(&unknown));
             let found = self.metered(Operation::Read, found).await?;
-            epochs.extend(
-                unknown.iter().map(|key| (*key).to_owned()).zip(found.into_iter().map(number)),
-            );
+            epochs.extend(unknown.into_iter().zip(found.into_iter().map(number)));
         }
         for entry in &mut stored {
             let stands = |(key, epoch)| epochs.get(key).copied().flatten() == Some(epoch);
