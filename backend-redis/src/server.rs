@@ -71,11 +71,11 @@ impl Server {
             self.link.hurry();
         }
         let (operation, deadline) = (call.operation, call.deadline);
-        let mut at = None;
-        let attempts = self.attempts(call, request, left, &mut at);
+        let mut stage = Stage::Connecting;
+        let attempts = self.attempts(call, request, left, &mut stage);
         let result = match timeout_at(deadline, attempts).await {
             Ok(result) => result,
-            Err(_) => Err(Failed::For(self.too_late(operation, at.as_ref()))),
+            Err(_) => Err(Failed::For(self.too_late(operation, &stage))),
         };
         match &result {
             Err(Failed::Left) => drop(ticket),
@@ -83,30 +83,29 @@ impl Server {
                 ticket.failed(error);
             }
             // Refused by the server before it took any command: that says nothing about it.
-            Err(Failed::For(_)) if at.is_none() => drop(ticket),
+            Err(Failed::For(_)) if matches!(stage, Stage::Connecting) => drop(ticket),
             _ => ticket.answered(),
         }
         result
     }
 
-    /// `at` is the connection that an answer is waited for on.
     async fn attempts<R: Request>(
         &self,
         call: &mut Call,
         request: &R,
         left: impl Future<Output = ()> + Send,
-        at: &mut Option<Live>,
+        stage: &mut Stage,
     ) -> Result<R::Reply, Failed> {
         let operation = call.operation;
         let mut left = std::pin::pin!(left);
         for attempt in 1.. {
-            *at = None;
+            *stage = Stage::Connecting;
             let live = tokio::select! {
                 biased;
                 live = self.link.live(operation, &mut call.tries) => live.map_err(Failed::For)?,
                 () = &mut left => return Err(Failed::Left),
             };
-            let live = at.insert(live);
+            *stage = Stage::Waiting(live.clone());
             let mut connection = live.connection.clone().asking(call.asking);
             let error = match request.send(&mut connection).await {
                 Ok(reply) => return Ok(reply),
@@ -117,7 +116,7 @@ impl Server {
             }
             let remedy = remedy(&error);
             if remedy == Remedy::Reconnect {
-                self.link.broken(live);
+                self.link.broken(&live);
             }
             call.tries = call.tries.saturating_sub(1);
             // An answer of the server's says that it did nothing.
@@ -129,17 +128,32 @@ impl Server {
             self.meter.retried();
             tracing::debug!(operation, attempt, %error, "trying again");
             if remedy == Remedy::Wait {
+                *stage = Stage::Pausing(error);
                 tokio::time::sleep(self.backoff.draw(attempt)).await;
             }
         }
-        Err(Failed::For(self.too_late(operation, None)))
+        Err(Failed::For(self.too_late(operation, &Stage::Connecting)))
     }
 
-    fn too_late(&self, operation: &'static str, at: Option<&Live>) -> StoreError {
-        let Some(live) = at else { return self.link.down(operation, self.timeout) };
-        self.link.suspect(live);
-        timed_out(operation, &self.address, self.timeout)
+    fn too_late(&self, operation: &'static str, stage: &Stage) -> StoreError {
+        match stage {
+            Stage::Connecting => self.link.down(operation, self.timeout),
+            Stage::Waiting(live) => {
+                self.link.suspect(live);
+                timed_out(operation, &self.address, self.timeout)
+            }
+            Stage::Pausing(error) => from_redis(operation, &self.address, error),
+        }
     }
+}
+
+/// What a call is at.
+enum Stage {
+    Connecting,
+    /// For an answer, on that connection.
+    Waiting(Live),
+    /// Until it tries again, as the server has answered this.
+    Pausing(RedisError),
 }
 
 /// Whether only the keys' slot is at fault, which is on its way to another node.

@@ -1,7 +1,5 @@
 //! Requests, each to the node that it is for.
 
-use std::sync::Arc;
-
 use futures::future::join_all;
 use larder_core::StoreError;
 use redis::{Arg, Cmd, ErrorKind, Pipeline, ServerErrorKind, Value};
@@ -10,7 +8,7 @@ use tokio::time::Instant;
 use super::{Cluster, Place};
 use crate::client::{Client, Request};
 use crate::error::{from_redis, is_outage};
-use crate::server::{Failed, Server};
+use crate::server::Failed;
 use crate::slot;
 
 /// How often one request is sent on from node to node.
@@ -75,7 +73,7 @@ impl Apart<'_> {
             Ok(map) => map,
             Err(error) => return pipeline.cmd_iter().map(|_| Err(error.clone())).collect(),
         };
-        let mut parts: Vec<_> = map.masters.iter().map(Part::of).collect();
+        let mut parts: Vec<_> = map.masters.iter().map(|_| Part::default()).collect();
         let mut alone = Vec::new();
         for (index, command) in pipeline.cmd_iter().enumerate() {
             let master = slot::of_command(command).and_then(|slot| map.index_of(slot));
@@ -101,7 +99,9 @@ impl Apart<'_> {
         for (_, command) in &part.commands {
             pipeline.add_command((*command).clone());
         }
-        match self.send(Place::At(part.server), &pipeline).await {
+        // By slot, so that it follows a fail-over.
+        let slot = part.commands.first().and_then(|(_, command)| slot::of_command(command));
+        match self.send(Place::of(slot), &pipeline).await {
             Ok(replies) => {
                 let mut done = Vec::with_capacity(replies.len());
                 for ((index, command), reply) in part.commands.into_iter().zip(replies) {
@@ -126,15 +126,9 @@ impl Apart<'_> {
 }
 
 /// The commands for one node, with their places among all.
+#[derive(Default)]
 struct Part<'a> {
-    server: &'a Arc<Server>,
     commands: Vec<(usize, &'a Cmd)>,
-}
-
-impl<'a> Part<'a> {
-    fn of(server: &'a Arc<Server>) -> Self {
-        Self { server, commands: Vec::new() }
-    }
 }
 
 fn is_redirection(reply: &Value) -> bool {

@@ -19,25 +19,28 @@ pub(super) struct Range {
 }
 
 /// What a node says to `CLUSTER SLOTS`, or nothing where that makes no sense. A node that does not
-/// know its own address is to be found where it was `asked`.
+/// know its own address is to be found where it was `asked`; slots of a master whose address nobody
+/// knows are left out.
 pub(super) fn ranges(reply: &Value, asked: &Node) -> Option<Vec<Range>> {
     let Value::Array(rows) = reply else { return None };
-    let mut ranges: Vec<Range> = rows.iter().map(|row| range(row, asked)).collect::<Option<_>>()?;
+    let ranges: Vec<Option<Range>> =
+        rows.iter().map(|row| range(row, asked)).collect::<Option<_>>()?;
+    let mut ranges: Vec<Range> = ranges.into_iter().flatten().collect();
     ranges.sort();
     Some(ranges)
 }
 
-fn range(row: &Value, asked: &Node) -> Option<Range> {
+fn range(row: &Value, asked: &Node) -> Option<Option<Range>> {
     let Value::Array(row) = row else { return None };
     let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = row.as_slice() else {
         return None;
     };
     let [host, Value::Int(port), ..] = master.as_slice() else { return None };
     let host = match host {
-        Value::BulkString(host) if !host.is_empty() && host != b"?" => {
-            String::from_utf8(host.clone()).ok()?
-        }
-        Value::BulkString(_) | Value::Nil => asked.host.clone(),
+        // It prefers to be called by a name, and has none yet.
+        Value::BulkString(host) if host == b"?" => ip(master.get(3)),
+        Value::BulkString(host) if !host.is_empty() => Some(String::from_utf8(host.clone()).ok()?),
+        Value::BulkString(_) | Value::Nil => Some(asked.host.clone()),
         _ => return None,
     };
     let port = match u16::try_from(*port).ok()? {
@@ -45,7 +48,27 @@ fn range(row: &Value, asked: &Node) -> Option<Range> {
         port => port,
     };
     let slot = |number: &i64| u16::try_from(*number).ok().filter(|slot| *slot < SLOTS);
-    Some(Range { first: slot(first)?, last: slot(last)?, master: Node { host, port } })
+    let (first, last) = (slot(first)?, slot(last)?);
+    Some(host.map(|host| Range { first, last, master: Node { host, port } }))
+}
+
+/// The address among what else is told of a node, since Redis 7: names, each with its value.
+fn ip(told: Option<&Value>) -> Option<String> {
+    let text = |value: &Value| match value {
+        Value::BulkString(text) => String::from_utf8(text.clone()).ok(),
+        _ => None,
+    };
+    let named = match told? {
+        Value::Array(words) => words.chunks_exact(2).find_map(|pair| match pair {
+            [name, value] if text(name).as_deref() == Some("ip") => text(value),
+            _ => None,
+        }),
+        Value::Map(pairs) => pairs.iter().find_map(|(name, value)| {
+            (text(name).as_deref() == Some("ip")).then(|| text(value)).flatten()
+        }),
+        _ => None,
+    };
+    named.filter(|ip| !ip.is_empty())
 }
 
 /// The masters that have slots.
@@ -130,6 +153,24 @@ mod tests {
                 (100, 16_383, &node("10.0.0.2", 7001)),
             ]
         );
+    }
+
+    /// <https://redis.io/docs/latest/commands/cluster-slots/>: `?` is no address.
+    #[test]
+    fn a_node_whose_name_is_unknown_is_found_by_its_ip_or_not_at_all() {
+        let named = |port: i64, told: Value| {
+            let node = Value::Array(vec![text("?"), Value::Int(port), text("id"), told]);
+            Value::Array(vec![Value::Int(port), Value::Int(port), node])
+        };
+        let reply = Value::Array(vec![
+            named(1, Value::Array(vec![text("ip"), text("10.0.0.1")])),
+            named(2, Value::Map(vec![(text("ip"), text("10.0.0.2"))])),
+            named(3, Value::Array(vec![])),
+            row(4, 5, text("10.0.0.4"), 4),
+        ]);
+        let ranges = ranges(&reply, &node("cache", 7000)).unwrap();
+        let found: Vec<_> = ranges.iter().map(|it| (it.first, it.master.host.as_str())).collect();
+        assert_eq!(found, [(1, "10.0.0.1"), (2, "10.0.0.2"), (4, "10.0.0.4")]);
     }
 
     #[test]

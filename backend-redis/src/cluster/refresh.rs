@@ -16,6 +16,10 @@ use crate::error::{STORE, from_redis};
 use crate::link::closed;
 use crate::server::Server;
 
+/// The wait between two attempts grows with what was tried in vain, but not for longer: a fail-over
+/// is to be noticed soon.
+const MOST_IN_VAIN: u32 = 9;
+
 /// Who reads the map, and whether it is to be read once more.
 #[derive(Default)]
 pub(super) struct Refresher {
@@ -69,7 +73,8 @@ impl Shared {
         known.map.as_ref().is_some_and(|map| map.masters.iter().all(|it| !it.link.is_down()))
     }
 
-    async fn read(&self) -> Result<(), StoreError> {
+    /// Whether the map is another now.
+    async fn read(&self) -> Result<bool, StoreError> {
         let mut last = None;
         for (node, server) in self.candidates()? {
             match self.ask(&node, &server).await {
@@ -128,7 +133,7 @@ impl Shared {
         }
     }
 
-    fn learn(&self, ranges: &[Range]) -> Result<(), StoreError> {
+    fn learn(&self, ranges: &[Range]) -> Result<bool, StoreError> {
         let masters = super::map::masters(ranges);
         for master in &masters {
             self.server(master)?;
@@ -138,9 +143,11 @@ impl Shared {
         let gone: Vec<_> = servers.extract_if(|node, _| !masters.contains(node)).collect();
         let map = Map::new(ranges, |node| servers.get(node).cloned());
         drop(servers);
+        let mut is_another = false;
         self.known.send_modify(|known| {
             let before = known.map.as_ref().map(|map| map.fingerprint);
-            if before != Some(map.fingerprint) {
+            is_another = before != Some(map.fingerprint);
+            if is_another {
                 tracing::debug!(masters = map.masters.len(), "the Cluster's slots are known");
                 known.map = Some(Arc::new(map));
             }
@@ -148,18 +155,20 @@ impl Shared {
             known.last = None;
         });
         drop(gone);
-        Ok(())
+        Ok(is_another)
     }
 }
 
 /// Reads the map until all is well, and nobody wants it once more.
 async fn read_until_well(shared: Weak<Shared>) {
-    let mut failed = 0;
+    let mut in_vain = 0;
     loop {
         let Some(shared) = shared.upgrade() else { return };
         shared.lock_refresher().is_wanted = false;
         let outcome = shared.read().await;
-        failed = if outcome.is_ok() { 0 } else { failed + 1 };
+        // A master that is down is still in the map, until another has its slots.
+        let helps = matches!(outcome, Ok(true)) || (outcome.is_ok() && shared.is_well());
+        in_vain = if helps { 0 } else { (in_vain + 1).min(MOST_IN_VAIN) };
         if let Err(error) = outcome {
             tracing::debug!(%error, "the Cluster's slots are not known");
             shared.known.send_modify(|known| {
@@ -169,7 +178,7 @@ async fn read_until_well(shared: Weak<Shared>) {
         }
         let backoff = shared.config.backoff;
         // However often it is asked for, it is read some times a second.
-        tokio::time::sleep(backoff.draw(failed + 1)).await;
+        tokio::time::sleep(backoff.draw(in_vain + 1)).await;
         if shared.rests() {
             return;
         }

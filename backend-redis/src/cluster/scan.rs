@@ -4,7 +4,7 @@
 //! slots moved meanwhile, or are on their way at the end, all masters are scanned a second time: a
 //! key that moves once is where it was during the whole first pass, or where it is now during the
 //! whole second one. Where a master was replaced, whose positions mean nothing to its successor,
-//! the pass begins anew.
+//! the scan begins anew.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -78,6 +78,15 @@ impl Position {
         let Survey { of_masters, of_slots, .. } = *survey;
         Self { is_second_pass, of_masters, of_slots, index: 0, cursor: 0 }
     }
+
+    /// What comes after a pass over all masters, as they are `now`; nothing after the last one.
+    fn after(self, now: &Survey) -> Option<Self> {
+        if now.of_masters != self.of_masters {
+            return Some(Self::first(now, false));
+        }
+        let moved = now.is_moving || now.of_slots != self.of_slots;
+        (moved && !self.is_second_pass).then(|| Self::first(now, true))
+    }
 }
 
 impl Apart<'_> {
@@ -116,11 +125,9 @@ impl Apart<'_> {
         position: Option<Position>,
     ) -> Result<ScanPage, StoreError> {
         let survey = self.survey_of(position).await?;
-        let mut position = match position {
-            None => Position::first(&survey, false),
-            Some(position) if position.of_masters == survey.of_masters => position,
-            Some(_) => Position::first(&survey, true),
-        };
+        let mut position = position
+            .filter(|position| position.of_masters == survey.of_masters)
+            .unwrap_or_else(|| Position::first(&survey, false));
         let Some(server) = survey.masters.get(position.index) else {
             return Ok(ScanPage { keys: Vec::new(), next: None });
         };
@@ -147,9 +154,11 @@ impl Apart<'_> {
     /// What comes after all masters were scanned.
     async fn after(&self, position: Position) -> Result<Option<Position>, StoreError> {
         let now = self.survey().await?;
-        let moved = now.is_moving || now.of_slots != position.of_slots;
-        let is_over = now.of_masters == position.of_masters && (position.is_second_pass || !moved);
-        Ok((!is_over).then(|| Position::first(&now, true)))
+        let next = position.after(&now);
+        if next.is_none() {
+            *self.cluster.lock_survey() = None;
+        }
+        Ok(next)
     }
 
     /// The masters that the position was among, where they are still known.
@@ -256,6 +265,26 @@ e7d1 :30001@31001,name myself,master - 0 0 1 connected 0-5460 [93->-292f]\n";
         assert_eq!(said.others, BTreeSet::from(["67ed".to_owned()]));
         let bare: Vec<_> = said.bare.iter().map(Node::to_string).collect();
         assert_eq!(bare, ["10.0.0.3:30003"]);
+    }
+
+    #[test]
+    fn a_second_pass_follows_only_a_whole_first_one() {
+        let survey = |of_masters, of_slots, is_moving| Survey {
+            masters: Vec::new(),
+            of_masters,
+            of_slots,
+            is_moving,
+        };
+        let first = Position::first(&survey(1, 1, false), false);
+        let second = Position::first(&survey(1, 1, false), true);
+        let after =
+            |position: Position, now: Survey| position.after(&now).map(|it| it.is_second_pass);
+        assert_eq!(after(first, survey(1, 1, false)), None);
+        assert_eq!(after(first, survey(1, 2, false)), Some(true), "slots have moved");
+        assert_eq!(after(first, survey(1, 1, true)), Some(true), "slots are on their way");
+        assert_eq!(after(second, survey(1, 3, true)), None);
+        assert_eq!(after(first, survey(2, 2, false)), Some(false), "a master is another");
+        assert_eq!(after(second, survey(2, 2, false)), Some(false), "a master is another");
     }
 
     #[test]
