@@ -25,6 +25,7 @@ use futures::future::{Either, select};
 use crate::cache::Tags;
 use crate::error::Error;
 use crate::runtime::Runtime;
+use crate::stripes::Stripes;
 use crate::sync::lock;
 use crate::time::Timestamp;
 
@@ -43,6 +44,20 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 pub(crate) struct Flights {
     shards: Box<[Shard]>,
     hasher: RandomState,
+    /// Invalidations of keys, and how many there were of patterns: for the flights that begin later
+    /// than the load does whose value they carry.
+    keys: Stripes<STRIPES>,
+    patterns: AtomicU64,
+}
+
+/// Keys in one stripe are taken for one another only where a value comes of an earlier load.
+const STRIPES: usize = 1 << 10;
+
+/// What had been invalidated at some moment.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    keys: u64,
+    patterns: u64,
 }
 
 #[derive(Default)]
@@ -72,6 +87,8 @@ struct State {
     loading: bool,
     /// When it began to load; before that, when it claimed the key.
     started: Timestamp,
+    /// What had been invalidated when it began to load.
+    seen: Seen,
     superseded: bool,
     writing: bool,
     ended: bool,
@@ -115,6 +132,7 @@ impl State {
             outcome: None,
             loading: false,
             started: claimed,
+            seen: Seen::default(),
             superseded: false,
             writing: false,
             ended: false,
@@ -124,7 +142,12 @@ impl State {
 
 impl Flights {
     pub(crate) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), hasher: RandomState::new() }
+        Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            hasher: RandomState::new(),
+            keys: Stripes::default(),
+            patterns: AtomicU64::new(0),
+        }
     }
 
     fn shard(&self, key: &str) -> &Shard {
@@ -194,10 +217,21 @@ impl Flights {
         Lead { flights: Arc::clone(self), key, flight }
     }
 
-    /// The flights of `keys`.
+    fn seen(&self) -> Seen {
+        Seen { keys: self.keys.last(), patterns: self.patterns.load(Ordering::SeqCst) }
+    }
+
+    /// Whether nothing was invalidated since that concerns the key, or may.
+    fn stands(&self, key: &str, seen: Seen) -> bool {
+        self.patterns.load(Ordering::SeqCst) == seen.patterns
+            && self.keys.stands(self.keys.of(key), seen.keys)
+    }
+
+    /// The flights of `keys`, which are being invalidated.
     pub(crate) fn of<K: AsRef<str>>(&self, keys: &[K]) -> Vec<Arc<Flight>> {
         let mut found = Vec::new();
         for key in keys.iter().map(AsRef::as_ref) {
+            self.keys.invalidate(key);
             found.extend(lock(&self.shard(key).flights).get(key).into_iter().flatten().cloned());
         }
         found
@@ -210,8 +244,9 @@ impl Flights {
         found
     }
 
-    /// The flights of every key that `matches`.
+    /// The flights of every key that `matches`, which are being invalidated.
     pub(crate) fn matching(&self, matches: impl Fn(&str) -> bool) -> Vec<Arc<Flight>> {
+        self.patterns.fetch_add(1, Ordering::SeqCst);
         self.all(|key, _| matches(key))
     }
 
@@ -340,7 +375,20 @@ impl Lead {
         let mut state = lock(&self.flight.state);
         state.loading = true;
         state.started = now;
+        state.seen = self.flights.seen();
         state.superseded = false;
+    }
+
+    /// Takes over what befell the load of `other` since it began, as its value comes of that: also
+    /// what was invalidated of this key, before there was a flight of it.
+    pub(crate) fn come_of(&self, other: &Self) {
+        let (seen, superseded) = {
+            let state = lock(&other.flight.state);
+            (state.seen, state.superseded)
+        };
+        let mut state = lock(&self.flight.state);
+        state.seen = seen;
+        state.superseded |= superseded || !self.flights.stands(&self.key, seen);
     }
 
     /// When the load began, which is when the life of its value begins.

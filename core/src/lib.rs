@@ -53,6 +53,7 @@ pub mod rate_limit;
 mod runtime;
 pub mod session;
 mod store;
+mod stripes;
 mod sync;
 mod time;
 mod wire;

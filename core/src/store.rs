@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::try_join_all;
 
 use crate::epoch;
 use crate::error::StoreError;
@@ -61,6 +62,25 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// The values under `keys`, in their order.
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, StoreError>;
+
+    /// The values under `keys`, in their order, each with how long it will stay, as
+    /// [`time_to_live`](Self::time_to_live) tells it: for values that carry no life of their own.
+    ///
+    /// Whoever replaces a value between the two may leave it with the life of its successor, but no
+    /// value comes with that of one before it.
+    ///
+    /// As provided, it reads all values and then asks for the life of each.
+    async fn get_many_with_ttl(
+        &self,
+        keys: &[&str],
+    ) -> Result<Vec<Option<(Bytes, Duration)>>, StoreError> {
+        let values = self.get_many(keys).await?;
+        let lives = keys.iter().zip(values).map(|(key, value)| async move {
+            let Some(value) = value else { return Ok(None) };
+            Ok::<_, StoreError>(self.time_to_live(key).await?.map(|ttl| (value, ttl)))
+        });
+        try_join_all(lives).await
+    }
 
     /// Sets `value` under `key` for `ttl`, whatever stood there.
     ///
@@ -160,6 +180,13 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, StoreError> {
         (**self).get_many(keys).await
+    }
+
+    async fn get_many_with_ttl(
+        &self,
+        keys: &[&str],
+    ) -> Result<Vec<Option<(Bytes, Duration)>>, StoreError> {
+        (**self).get_many_with_ttl(keys).await
     }
 
     async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {

@@ -182,7 +182,7 @@ impl<V: RawValue> Leader<V> {
     }
 
     /// Leads another key whose value comes of this load: it stands under the same tags, as they were
-    /// when this load began.
+    /// when this load began, and is not kept if it was invalidated since then.
     ///
     /// # Errors
     ///
@@ -204,6 +204,7 @@ impl<V: RawValue> Leader<V> {
         let (cache, policy) = (self.cache.clone(), self.policy);
         let lead = cache.lead::<V>(key.as_ref(), &policy, self.lead.tags().clone())?;
         cache.begin_load(&lead);
+        lead.come_of(&self.lead);
         let (stamps, moment) = (self.stamps.clone(), self.moment);
         Ok(Self { cache, policy, lead, lease: None, stamps, moment, value: PhantomData })
     }

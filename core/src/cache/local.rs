@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Cache;
 use super::form::Form;
@@ -17,6 +18,15 @@ use crate::time::Timestamp;
 pub(super) struct Moment {
     mark: Mark,
     at: Timestamp,
+    /// When the life of it is over, as far as the entry itself does not tell.
+    until: Timestamp,
+}
+
+impl Moment {
+    /// Before what lives for `ttl` was read.
+    pub(super) fn until_after(self, ttl: Duration) -> Self {
+        Self { until: self.at + ttl, ..self }
+    }
 }
 
 impl Cache {
@@ -49,7 +59,7 @@ impl Cache {
     /// `None` where nothing is kept in front of the store.
     pub(super) fn moment(&self) -> Option<Moment> {
         let mark = self.shared.local.as_ref()?.mark();
-        Some(Moment { mark, at: self.runtime.now() })
+        Some(Moment { mark, at: self.runtime.now(), until: Timestamp::MAX })
     }
 
     /// Keeps what was found since `moment` in front of the store.
@@ -64,7 +74,7 @@ impl Cache {
     ) {
         if let (Some(local), Some(moment)) = (&self.shared.local, moment) {
             let value = value.as_ref().map(|value| Arc::clone(value) as _);
-            let (kind, until) = (TypeId::of::<F>(), life.fresh_until);
+            let (kind, until) = (TypeId::of::<F>(), life.fresh_until.min(moment.until));
             let found = Found { value, kind, until, bytes, tags: &mut tags };
             local.put(key, moment.mark, found, moment.at);
         }

@@ -12,7 +12,7 @@ use super::form::{Coded, Form, Raw};
 use super::local::Moment;
 use super::{Cache, Cacheable, RawValue, Tags};
 use crate::error::{Error, StoreError, StoreErrorKind};
-use crate::layout::{Presence, Stored};
+use crate::layout::{Layout, Presence, Stored};
 use crate::meter::Operation;
 
 /// The store cannot be reached, or is too slow.
@@ -293,6 +293,12 @@ impl Cache {
         tags: &Tags,
     ) -> Result<Option<Presence<Arc<F::Value>>>, StoreFailed> {
         let moment = self.moment();
+        if let (Layout::Plain, Some(moment)) = (self.layout(), moment) {
+            return match self.ask_for_lives::<F>(&[key], moment).await {
+                Err(error) if error.is_retryable() => Err(StoreFailed),
+                found => Ok(found.ok().and_then(|found| found.into_iter().next()).flatten()),
+            };
+        }
         if let Some(stored) = self.store().get_now(key) {
             let stored = stored.filter(|stored| self.stands_now(stored));
             return Ok(self.interpret::<F>(key, Ok(stored), moment));
@@ -301,6 +307,22 @@ impl Cache {
             Err(error) if error.is_retryable() => Err(StoreFailed),
             stored => Ok(self.interpret::<F>(key, stored, moment)),
         }
+    }
+
+    /// Reads for the layout `Plain`, in which only the store knows how long a value lives, what is
+    /// to be kept in front of it.
+    async fn ask_for_lives<F: Form>(
+        &self,
+        keys: &[&str],
+        moment: Moment,
+    ) -> Result<Vec<Option<Presence<Arc<F::Value>>>>, StoreError> {
+        let read = self.in_time(self.store().get_many_with_ttl(keys));
+        let found = self.metered(Operation::Read, read).await?;
+        let each = keys.iter().zip(found).map(|(key, found)| {
+            let (stored, ttl) = found?;
+            self.interpret::<F>(key, Ok(Some(stored)), Some(moment.until_after(ttl)))
+        });
+        Ok(each.collect())
     }
 
     /// What the store holds under `key`, unless a tag of it was removed. The epochs of `tags`, which
@@ -364,6 +386,10 @@ impl Cache {
         }
         let borrowed: Vec<&str> = keys.iter().map(String::as_str).collect();
         let moment = self.moment();
+        if let (Layout::Plain, Some(moment)) = (self.layout(), moment) {
+            let found = self.ask_for_lives::<F>(&borrowed, moment).await;
+            return found.unwrap_or_else(|_| keys.iter().map(|_| None).collect());
+        }
         match self.stored_many(&borrowed, &self.scopes).await {
             Ok(stored) => keys
                 .iter()

@@ -139,14 +139,35 @@ impl Cache {
         if keys.is_empty() {
             return Ok(());
         }
-        let flights = &self.shared.flights;
-        supersede(flights.tagged(keys), &*self.runtime).await;
         let borrowed: Vec<&str> = keys.iter().map(|key| &**key).collect();
-        let result =
-            self.metered(Operation::Remove, self.store().remove_many(&borrowed)).await.map(drop);
-        self.invalidate_local(keys);
-        discredit(flights.tagged(keys));
-        Ok(result?)
+        self.ending(keys, self.store().remove_many(&borrowed)).await?;
+        Ok(())
+    }
+
+    /// Removes keys that a pattern found, epochs among them: with an epoch goes all that stands under
+    /// it, whatever its key is.
+    pub(super) async fn remove_found(&self, keys: &[String]) -> Result<u64, StoreError> {
+        let epochs = keys.iter().filter(|key| key.contains(TAG) || key.ends_with(CLEAR));
+        let epochs: Vec<Arc<str>> = epochs.map(|key| Arc::from(&**key)).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        self.ending(&epochs, self.store().remove_many(&keys)).await
+    }
+
+    /// Makes a call of the store that removes `epochs`, and maybe more.
+    async fn ending(
+        &self,
+        epochs: &[Arc<str>],
+        call: impl Future<Output = Result<u64, StoreError>>,
+    ) -> Result<u64, StoreError> {
+        let tagged = || match epochs {
+            [] => Vec::new(),
+            epochs => self.shared.flights.tagged(epochs),
+        };
+        supersede(tagged(), &*self.runtime).await;
+        let result = self.metered(Operation::Remove, call).await;
+        self.invalidate_local(epochs);
+        discredit(tagged());
+        result
     }
 
     /// The complete key of a tag's epoch.

@@ -275,8 +275,7 @@ impl Cache {
         let page = self.metered(Operation::Remove, self.store.scan(pattern, cursor)).await?;
         // In portions, so that what was removed is known where the next portion fails.
         for keys in page.keys.chunks(self.store.capabilities().max_batch_keys.max(1)) {
-            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            *removed += self.metered(Operation::Remove, self.store.remove_many(&keys)).await?;
+            *removed += self.remove_found(keys).await?;
         }
         Ok(page.next)
     }

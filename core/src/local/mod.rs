@@ -9,9 +9,7 @@
 mod removals;
 
 use std::any::{Any, TypeId};
-use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -22,6 +20,7 @@ use smallvec::SmallVec;
 use crate::glob::Glob;
 use crate::layout::Presence;
 use crate::runtime::Runtime;
+use crate::stripes::Stripes;
 use crate::time::Timestamp;
 
 use removals::Removals;
@@ -56,11 +55,8 @@ pub(crate) struct Local {
     entries: QuickCache<Box<str>, Held, Weight>,
     /// The longest life of a value here.
     longest: Duration,
-    /// Of each stripe the number of the last invalidation of a key or tag in it.
-    stripes: Box<[AtomicU64]>,
-    hasher: DefaultHashBuilder,
-    /// The number of the last invalidation of any key or tag.
-    last: AtomicU64,
+    /// Of keys and tags.
+    stripes: Stripes<STRIPES>,
     patterns: Removals,
 }
 
@@ -127,18 +123,11 @@ impl Local {
             // Only missing fields are an error, and none is missing.
             Err(_) => QuickCache::with_weighter(32, capacity, Weight),
         };
-        Self {
-            entries,
-            longest,
-            stripes: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
-            hasher: DefaultHashBuilder::default(),
-            last: AtomicU64::new(0),
-            patterns: Removals::default(),
-        }
+        Self { entries, longest, stripes: Stripes::default(), patterns: Removals::default() }
     }
 
     fn stands(&self, stripe: u32, mark: Mark) -> bool {
-        self.stripes[stripe as usize % STRIPES].load(Ordering::Acquire) <= mark.keys
+        self.stripes.stands(stripe, mark.keys)
     }
 
     /// Whether no pattern that was removed since concerns the key. If none does, that needs not be
@@ -157,13 +146,13 @@ impl Local {
     }
 
     fn stripe(&self, key: &str) -> u32 {
-        (self.hasher.hash_one(key) % STRIPES as u64) as u32
+        self.stripes.of(key)
     }
 }
 
 impl Tier for Local {
     fn mark(&self) -> Mark {
-        Mark { keys: self.last.load(Ordering::SeqCst), patterns: self.patterns.last() }
+        Mark { keys: self.stripes.last(), patterns: self.patterns.last() }
     }
 
     fn get(&self, key: &str, kind: TypeId, runtime: &dyn Runtime) -> Option<Presence<AnyValue>> {
@@ -199,8 +188,7 @@ impl Tier for Local {
     }
 
     fn invalidate(&self, key: &str) {
-        let number = self.last.fetch_add(1, Ordering::SeqCst) + 1;
-        self.stripes[self.stripe(key) as usize].fetch_max(number, Ordering::SeqCst);
+        self.stripes.invalidate(key);
     }
 
     fn invalidate_matching(&self, pattern: &Glob) {

@@ -25,7 +25,7 @@ pub use tally::Tally;
 pub enum Call {
     /// `get`, `contains`, `time_to_live`.
     Get,
-    /// `get_many`.
+    /// `get_many`, `get_many_with_ttl`.
     GetMany,
     /// `put`.
     Put,
@@ -146,6 +146,13 @@ impl Store for Tapped {
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, StoreError> {
         self.through(Call::GetMany, self.inner.get_many(keys)).await
+    }
+
+    async fn get_many_with_ttl(
+        &self,
+        keys: &[&str],
+    ) -> Result<Vec<Option<(Bytes, Duration)>>, StoreError> {
+        self.through(Call::GetMany, self.inner.get_many_with_ttl(keys)).await
     }
 
     async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {

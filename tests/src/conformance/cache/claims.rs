@@ -13,6 +13,7 @@ cases!("cache::claims", "1":
     a_leader_may_decline,
     a_leader_that_goes_away_frees_the_key,
     a_removal_wins_over_a_leader,
+    what_stands_beside_heeds_what_was_removed_before,
 );
 
 async fn lead(cache: &Cache) -> Result<Leader<Bytes>, Failure> {
@@ -84,5 +85,28 @@ async fn a_removal_wins_over_a_leader(bench: Bench) -> CaseResult {
     bench.until("the second has ended", || cache.loads_under_way() == 0).await?;
     let kept = cache.get_raw::<Bytes>("a").await?;
     ensure_eq!(kept.as_deref().map(|bytes| &bytes[..]), Some(&b"new"[..]), "what is kept");
+    Ok(())
+}
+
+/// A key that is led beside another only when the load is over, as that of a variant.
+async fn what_stands_beside_heeds_what_was_removed_before(bench: Bench) -> CaseResult {
+    let cache = bench.cache().build()?;
+    for way in 0..6 {
+        let leader = lead(&cache).await?;
+        match way {
+            0 => {}
+            1 => drop(cache.remove("beside").await?),
+            2 => cache.put_raw("beside", &Bytes::from_static(b"new")).await?,
+            3 => drop(cache.remove_matching("bes*").await?),
+            4 => cache.clear().await?,
+            _ => drop(cache.remove("a").await?),
+        }
+        leader.lead_beside("beside")?.complete(page(), minutes(1));
+        leader.decline();
+        bench.until("the write has ended", || cache.loads_under_way() == 0).await?;
+        let kept = cache.get_raw::<Bytes>("beside").await?;
+        ensure_eq!(kept == Some(page()), way == 0, "{way}: whether it is kept");
+        cache.remove("beside").await?;
+    }
     Ok(())
 }

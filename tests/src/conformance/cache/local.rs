@@ -20,6 +20,8 @@ cases!("cache::local", "2":
     others_are_seen_after_its_life [Need::StrongConsistency],
     another_type_is_not_taken_for_it [Need::FramedLayout, Need::StrongConsistency],
     other_patterns_leave_it_alone [Need::StrongConsistency],
+    a_pattern_over_epochs_takes_what_is_tagged [Need::FramedLayout, Need::StrongConsistency],
+    it_does_not_outlive_what_others_put [Need::StrongConsistency],
 );
 
 fn tallied(bench: &Bench) -> (Arc<Tally>, CacheBuilder) {
@@ -102,7 +104,7 @@ async fn whatever_is_invalidated_here_is_gone_here(bench: Bench) -> CaseResult {
 async fn what_was_read_before_an_invalidation_is_not_put_in_after(bench: Bench) -> CaseResult {
     for pattern in [false, true] {
         bench.cache().build()?.put("a", &User::numbered(1)).await?;
-        let gate = Arc::new(Gate::closed(When::After, |call| call == Call::Get));
+        let gate = Arc::new(Gate::closed(When::After, Call::is_read));
         let cache = bench.cache_through(gate.clone()).local(100).local_ttl(hours(1)).build()?;
         let reading = cache.clone();
         let read = bench.start(async move { reading.get::<User>("a").await });
@@ -176,5 +178,42 @@ async fn other_patterns_leave_it_alone(bench: Bench) -> CaseResult {
     cache.remove_matching("a*").await?;
     cache.get_or_load("a", || source.user(1)).await?;
     ensure_eq!(source.loads(), 1, "loads after its own pattern");
+    Ok(())
+}
+
+async fn a_pattern_over_epochs_takes_what_is_tagged(bench: Bench) -> CaseResult {
+    let (_, builder) = tallied(&bench);
+    let cache = builder.instant_clear().build()?;
+    for pattern in ["*tag:users", "*clear"] {
+        cache.entry("a").tag("users").put(&1).await?;
+        let tagged = cache.entry("led").tag("users").lead_raw::<Bytes>().await?;
+        ensure_eq!(cache.get::<u32>("a").await?.as_deref(), Some(&1), "{pattern}: before");
+        cache.remove_matching(pattern).await?;
+        ensure_eq!(cache.get::<u32>("a").await?, None, "{pattern}: after");
+        tagged.complete(Arc::new(Bytes::from_static(b"<h1>")), minutes(1));
+        bench.until("the load has ended", || cache.loads_under_way() == 0).await?;
+        ensure_eq!(cache.get_raw::<Bytes>("led").await?, None, "{pattern}: what a load left");
+    }
+    Ok(())
+}
+
+/// In the layout `Plain` only the store knows how long what others put will live.
+async fn it_does_not_outlive_what_others_put(bench: Bench) -> CaseResult {
+    let (tally, builder) = tallied(&bench);
+    let here = builder.build()?;
+    let there = bench.cache().build()?;
+    let brief = bench.short_life();
+    there.entry("a").ttl(brief).put(&1).await?;
+    there.entry("b").ttl(brief).put(&2).await?;
+    ensure_eq!(here.get::<u32>("a").await?.as_deref(), Some(&1), "by get");
+    ensure_eq!(here.get_many::<u32>(["b", "c"]).await?.len(), 2, "by get_many");
+    let before = reads(&tally);
+    ensure_eq!(here.get::<u32>("a").await?.as_deref(), Some(&1), "within its life");
+    ensure_eq!(here.get_many::<u32>(["b"]).await?.len(), 1, "within its life, by get_many");
+    ensure_eq!(reads(&tally) - before, 0, "reads of the store within its life");
+    let over = brief.max(seconds(1)) + millis(50);
+    bench.pass(over).await;
+    ensure_eq!(here.get::<u32>("a").await?, None, "after its life");
+    ensure_eq!(here.get_many::<u32>(["b"]).await?, [None], "after its life, by get_many");
     Ok(())
 }
