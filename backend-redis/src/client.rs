@@ -183,6 +183,31 @@ impl Client {
         }
     }
 
+    /// What leads to the one server that a connection about `key` is to be made to.
+    pub(crate) async fn config_for(
+        &self,
+        operation: &'static str,
+        key: &str,
+        config: &Config,
+        deadline: Instant,
+    ) -> Result<Config, StoreError> {
+        match &self.servers {
+            Servers::One(_) => Ok(config.clone()),
+            Servers::Cluster(cluster) => {
+                let mut call = self.begin(operation, deadline);
+                cluster.config_for(slot::of_key(key.as_bytes()), &mut call).await
+            }
+        }
+    }
+
+    /// Such a connection could not be made, or broke: the server may be another by now.
+    pub(crate) fn look_anew(&self, operation: &'static str) {
+        if let Servers::Cluster(cluster) = &self.servers {
+            // Where that cannot be, the next call says why.
+            let _ = cluster.refresh(operation);
+        }
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         match &self.servers {
             Servers::One(server) => server.link.is_live(),

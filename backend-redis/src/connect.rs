@@ -11,6 +11,7 @@ use redis::{
 };
 use tokio::sync::Notify;
 
+use crate::bus::Inbox;
 use crate::config::{Config, Endpoint, Secret, Target, TlsFiles, problem};
 use crate::connection::Connection;
 use crate::error::{Remedy, STORE, from_redis, remedy, said};
@@ -62,12 +63,29 @@ impl Connector {
 
     /// One attempt; `connected` is called between the handshake and the ready check.
     pub(crate) async fn open(&self, connected: impl FnOnce()) -> Result<Opened, StoreError> {
+        self.attempt(connected, None).await
+    }
+
+    /// One attempt; what the server says unasked goes into `inbox`, and that the connection is lost.
+    pub(crate) async fn open_hearing(&self, inbox: &Arc<Inbox>) -> Result<Connection, StoreError> {
+        self.attempt(|| {}, Some(inbox)).await.map(|opened| opened.connection)
+    }
+
+    async fn attempt(
+        &self,
+        connected: impl FnOnce(),
+        inbox: Option<&Arc<Inbox>>,
+    ) -> Result<Opened, StoreError> {
         let mut stage = Stage::Network;
         let attempt = async {
             let lost = Arc::new(Notify::new());
             let mut connection = match &self.way {
-                Way::Direct(client) => connect(client, &self.address, &settings(&lost)).await?,
-                Way::Guided(guide) => guide.to_master(&self.address, &settings(&lost)).await?,
+                Way::Direct(client) => {
+                    connect(client, &self.address, &settings(&lost, inbox)).await?
+                }
+                Way::Guided(guide) => {
+                    guide.to_master(&self.address, &settings(&lost, inbox)).await?
+                }
             };
             stage = Stage::Ready(None);
             connected();
@@ -154,10 +172,10 @@ enum Way {
     Guided(Box<Guide>),
 }
 
-/// RESP3, because the library tells of a lost connection at once only there, and because RESP3
-/// carries what invalidation will need.
-fn settings(lost: &Arc<Notify>) -> AsyncConnectionConfig {
-    let lost = Arc::clone(lost);
+/// RESP3, because the library tells of a lost connection at once only there, and because a connection
+/// that listens can be asked whether it is alive.
+fn settings(lost: &Arc<Notify>, inbox: Option<&Arc<Inbox>>) -> AsyncConnectionConfig {
+    let (lost, inbox) = (Arc::clone(lost), inbox.map(Arc::clone));
     AsyncConnectionConfig::new()
         // Both are bounded by the callers, who know how much of their time is left.
         .set_connection_timeout(None)
@@ -166,6 +184,9 @@ fn settings(lost: &Arc<Notify>) -> AsyncConnectionConfig {
         .set_push_sender(move |push: PushInfo| {
             if push.kind == PushKind::Disconnection {
                 lost.notify_one();
+            }
+            if let Some(inbox) = &inbox {
+                inbox.push(push);
             }
             Ok::<(), std::convert::Infallible>(())
         })

@@ -22,6 +22,11 @@ impl Connection {
         self
     }
 
+    /// Subscribes to a channel; ends when the server has confirmed it.
+    pub(crate) async fn subscribe(&mut self, channel: &str) -> Result<(), RedisError> {
+        self.multiplexed.subscribe(channel).await
+    }
+
     /// Sends one command, and returns what the server says to it.
     pub(crate) async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         self.send_packed_command(command).await?.extract_error()

@@ -10,6 +10,8 @@
 //! - [`RedisSessions`], the [`SessionStore`](larder_core::SessionStore) on the same connection;
 //!   [`ExpressSessions`], sessions that are shared with services on express-session.
 //! - [`RedisJournal`], the [`Journal`](larder_core::Journal) of write-behind on the same connection.
+//! - [`RedisBus`], the [`Invalidation`](larder_core::Invalidation) bus: what it promises when a
+//!   connection breaks.
 //! - [`RedisStoreBuilder`], its settings and their defaults.
 //! - [`ConnectionEvent`], what happens to the connection; [`BreakerState`], whether calls go
 //!   through.
@@ -41,6 +43,10 @@
 //! | `larder_redis_breaker_state` | gauge | 0 closed, 1 half-open, 2 open |
 //! | `larder_redis_breaker_refusals_total` | counter | calls that the circuit breaker refused |
 //! | `larder_redis_overload_refusals_total` | counter | calls beyond `max_outstanding` |
+//! | `larder_redis_bus_messages_total` | counter | messages that listeners to the bus have heard |
+//! | `larder_redis_bus_unreadable_total` | counter | those among them that could not be read |
+//! | `larder_redis_bus_overflows_total` | counter | how often messages were dropped, as too many waited |
+//! | `larder_redis_bus_losses_total` | counter | how often a listener lost its connection |
 //! | `larder_redis_gathered_reads_total` | counter | reads that went out in an `MGET` |
 //! | `larder_redis_gather_batch_keys` | histogram | keys in each of them |
 //! | `larder_redis_gathered_checks_total` | counter | checks of rate limits that went out with others |
@@ -63,6 +69,7 @@ mod backoff;
 mod batch;
 mod breaker;
 mod builder;
+mod bus;
 mod client;
 mod cluster;
 mod config;
@@ -74,6 +81,7 @@ mod events;
 mod gate;
 mod gather;
 mod journal;
+mod lasting;
 mod limits;
 mod link;
 mod log;
@@ -93,6 +101,7 @@ mod ttl;
 mod url;
 
 pub use builder::RedisStoreBuilder;
+pub use bus::RedisBus;
 pub use events::ConnectionEvent;
 pub use gate::BreakerState;
 pub use journal::RedisJournal;

@@ -14,6 +14,7 @@ pub(crate) struct Outstanding {
     count: AtomicUsize,
     limit: usize,
     closed: AtomicBool,
+    closing: Notify,
     idle: Notify,
     meter: Meter,
 }
@@ -21,7 +22,7 @@ pub(crate) struct Outstanding {
 impl Outstanding {
     pub(crate) fn new(limit: usize, meter: Meter) -> Self {
         let (count, closed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { count, limit, closed, idle: Notify::new(), meter }
+        Self { count, limit, closed, closing: Notify::new(), idle: Notify::new(), meter }
     }
 
     /// Counts one call until the guard is dropped.
@@ -43,10 +44,21 @@ impl Outstanding {
         Ok(entered)
     }
 
+    /// Completes when no further call is let in.
+    pub(crate) async fn closed(&self) {
+        let closing = self.closing.notified();
+        let mut closing = std::pin::pin!(closing);
+        closing.as_mut().enable();
+        if !self.closed.load(Ordering::SeqCst) {
+            closing.await;
+        }
+    }
+
     /// Lets no further call in, and waits for those under way; how many there still are when
     /// `patience` ends.
     pub(crate) async fn close(&self, patience: Duration) -> usize {
         self.closed.store(true, Ordering::SeqCst);
+        self.closing.notify_waiters();
         let drained = async {
             loop {
                 let idle = self.idle.notified();

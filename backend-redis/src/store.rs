@@ -14,6 +14,7 @@ use redis::{Pipeline, Value};
 
 use crate::batch::{KEYS_PER_COMMAND, on_keys, pipeline_length};
 use crate::builder::RedisStoreBuilder;
+use crate::bus::RedisBus;
 use crate::client::{Client, Servers};
 use crate::config::Config;
 use crate::error::STORE;
@@ -25,7 +26,7 @@ use crate::journal::RedisJournal;
 use crate::outstanding::{Entered, Outstanding};
 use crate::rate_limits::RedisRateLimits;
 use crate::sessions::{ExpressSessions, RedisSessions};
-use crate::{epochs, scan, ttl};
+use crate::{epochs, lasting, scan, ttl};
 
 /// A [`Store`] on Redis 6 or newer, or Valkey, over one multiplexed connection to each server.
 ///
@@ -36,6 +37,7 @@ use crate::{epochs, scan, ttl};
 /// | --- | --- |
 /// | `get` | `GET`, or a place in an `MGET`, see below |
 /// | `get_many` | `MGET`, 512 keys each |
+/// | `get_many_with_ttl` | `GET` and `PTTL` of each key, pipelined |
 /// | `put` | `SETEX` where the time to live is whole seconds, otherwise `PSETEX` |
 /// | `put_many` | the same, pipelined: up to 512 entries or 4 MiB each |
 /// | `remove`, `remove_many` | `UNLINK`, 512 keys each |
@@ -107,7 +109,7 @@ pub struct RedisStore(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) client: Arc<Client>,
     gather: Option<Arc<Gather<Reads>>>,
-    calls: Outstanding,
+    pub(crate) calls: Outstanding,
     capabilities: Capabilities,
     runtime: Arc<SystemRuntime>,
     pub(crate) config: Config,
@@ -266,6 +268,24 @@ impl RedisStore {
         ExpressSessions::on(self.sessions())
     }
 
+    /// A bus for invalidations on this Redis: it publishes on the store's connection, and listens on
+    /// others to the same address, with the same credentials and time-outs.
+    ///
+    /// ```
+    /// use larder_core::invalidation::Invalidation;
+    /// use larder_redis::RedisStore;
+    ///
+    /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = RedisStore::lazy("redis://127.0.0.1/")?.bus();
+    /// assert_eq!(bus.name(), "redis");
+    /// # Ok(()) }
+    /// # run().unwrap();
+    /// ```
+    #[must_use]
+    pub fn bus(&self) -> RedisBus {
+        RedisBus::on(self.clone())
+    }
+
     /// Closes something that was made of this store and has calls of its own; the connection, too,
     /// where that is its own.
     pub(crate) async fn close_beside(
@@ -313,7 +333,7 @@ impl RedisStore {
 }
 
 impl Inner {
-    fn enter(&self, operation: &'static str) -> Result<Entered<'_>, StoreError> {
+    pub(crate) fn enter(&self, operation: &'static str) -> Result<Entered<'_>, StoreError> {
         self.calls.enter(operation)
     }
 
@@ -376,6 +396,16 @@ impl Store for RedisStore {
             }
         }
         Ok(found)
+    }
+
+    async fn get_many_with_ttl(
+        &self,
+        keys: &[&str],
+    ) -> Result<Vec<Option<(Bytes, Duration)>>, StoreError> {
+        let inner = &*self.0;
+        let _call = inner.enter(lasting::OPERATION)?;
+        keys.iter().try_for_each(|key| inner.config.check_key(lasting::OPERATION, key))?;
+        lasting::get(&inner.client, keys, inner.client.deadline()).await
     }
 
     async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! The conformance suite on the memory store in a browser or under Node.js. Each case is a test, made
 //! where the case is listed.
 
-use larder_core::{MemoryRateLimits, MemorySessions, MemoryStore};
+use larder_core::{LocalBus, MemoryRateLimits, MemorySessions, MemoryStore};
 
 use crate::conformance::{self, Backend, Case, CaseReport, Outcome};
 
@@ -9,7 +9,8 @@ use crate::conformance::{self, Backend, Case, CaseReport, Outcome};
 pub(crate) async fn on_the_event_loop(case: &str) {
     let backend = Backend::of("memory", MemoryStore::new())
         .counting_in(MemoryRateLimits::new())
-        .keeping_in(MemorySessions::new());
+        .keeping_in(MemorySessions::new())
+        .carrying_in(LocalBus::new());
     judge(conformance::run(&backend, find(case)).await);
 }
 
@@ -23,6 +24,7 @@ pub(crate) fn on_virtual_time(case: &str) {
             Backend::of("memory", store)
                 .counting_in(limits)
                 .keeping_in(sessions)
+                .carrying_in(LocalBus::new())
                 .layout(layout.clone())
         }));
     }

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use larder_core::{
-    MemoryRateLimits, MemorySessions, MemoryStore, RateLimitStore, SessionStore, Store,
+    LocalBus, MemoryRateLimits, MemorySessions, MemoryStore, RateLimitStore, SessionStore, Store,
 };
 use larder_tests::conformance::{self, Backend, Claims};
 use larder_tests::trials::{self, Trials};
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
                 Backend::of("memory", store)
                     .counting_in(limits)
                     .keeping_in(sessions)
+                    .carrying_in(LocalBus::new())
                     .layout(layout.clone())
             });
             trials.add(name, case, run);
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             Backend::of("memory", MemoryStore::new())
                 .counting_in(MemoryRateLimits::new())
                 .keeping_in(MemorySessions::new())
+                .carrying_in(LocalBus::new())
         });
         trials.add("threads", case, run);
     }

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use larder_core::{Layout, RateLimitStore, SessionStore, Store, StoreError, seconds};
+use larder_core::{Invalidation, Layout, RateLimitStore, SessionStore, Store, StoreError, seconds};
 use larder_redis::RedisStore;
 use larder_tests::conformance::{self, Backend, Claims};
 use larder_tests::redis_cluster::RedisCluster;
@@ -31,10 +31,11 @@ fn main() -> ExitCode {
         for (name, url, layout) in &runs {
             let (name, layout, url) = (*name, layout.clone(), url.clone());
             let run = trials::on_tokio(move || {
-                let (counts, sessions) = (url.clone(), url.clone());
+                let [counts, sessions, bus] = [(); 3].map(|()| url.clone());
                 Backend::new(name, move || Box::pin(open(url.clone())))
                     .counting(move || Box::pin(open_limits(counts.clone())))
                     .keeping(move || Box::pin(open_sessions(sessions.clone())))
+                    .carrying(move || Box::pin(open_bus(bus.clone())))
                     .layout(layout)
                     .run_name(name)
             });
@@ -82,6 +83,10 @@ async fn open_limits(url: String) -> Result<Arc<dyn RateLimitStore>, StoreError>
 
 async fn open_sessions(url: String) -> Result<Arc<dyn SessionStore>, StoreError> {
     Ok(Arc::new(connect(url).await?.sessions()))
+}
+
+async fn open_bus(url: String) -> Result<Arc<dyn Invalidation>, StoreError> {
+    Ok(Arc::new(connect(url).await?.bus()))
 }
 
 async fn open_express_sessions(url: String) -> Result<Arc<dyn SessionStore>, StoreError> {

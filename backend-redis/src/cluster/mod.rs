@@ -15,7 +15,7 @@ mod scan;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use larder_core::StoreError;
+use larder_core::{StoreError, StoreErrorKind};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -27,6 +27,7 @@ use scan::Survey;
 use crate::client::timed_out;
 use crate::config::{Config, Endpoint, Node, Target};
 use crate::connect::CONNECT;
+use crate::error::STORE;
 use crate::events::Listener;
 use crate::gate::BreakerState;
 use crate::link::{closed, not_connected};
@@ -151,6 +152,27 @@ impl Cluster {
         self.wait(call, |known| known.server(place).cloned()).await
     }
 
+    /// What leads to the master of a slot alone.
+    pub(crate) async fn config_for(
+        &self,
+        slot: u16,
+        call: &mut Call,
+    ) -> Result<Config, StoreError> {
+        let server = self.server(Place::Slot(slot), call).await?;
+        let shared = &self.0;
+        let node = shared.node_of(&server);
+        let node = node.ok_or_else(|| {
+            let detail = "the Cluster's masters change; a fail-over may be under way";
+            StoreError::new(StoreErrorKind::Unavailable, STORE, call.operation, detail)
+        })?;
+        Ok(shared.config_of(&node))
+    }
+
+    /// Has the map read soon.
+    pub(crate) fn refresh(&self, operation: &'static str) -> Result<(), StoreError> {
+        self.0.refresh(operation)
+    }
+
     /// What `found` finds, as soon as it does. Every map without it takes one of the call's tries.
     async fn wait<T>(
         &self,
@@ -216,7 +238,7 @@ impl Cluster {
     fn redirected(&self, address: &str, asked: &Server) -> Result<Arc<Server>, StoreError> {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
         let host = match host {
-            "" => self.0.host_of(asked).unwrap_or_default(),
+            "" => self.0.node_of(asked).map(|node| node.host).unwrap_or_default(),
             host => host.to_owned(),
         };
         let node = Node { host, port: port.parse().unwrap_or_default() };
@@ -261,17 +283,21 @@ impl Shared {
         if let Some(server) = self.lock_servers().get(node) {
             return Ok(Arc::clone(server));
         }
-        let target =
-            Target { endpoint: Endpoint::from(node.clone()), ..self.config.target.clone() };
-        let config = Config { target, ..self.config.clone() };
-        let server = Arc::new(Server::new(&config, self.listener.clone())?);
+        let server = Arc::new(Server::new(&self.config_of(node), self.listener.clone())?);
         Ok(Arc::clone(self.lock_servers().entry(node.clone()).or_insert(server)))
     }
 
-    fn host_of(&self, server: &Server) -> Option<String> {
+    fn config_of(&self, node: &Node) -> Config {
+        let endpoint = Endpoint::from(node.clone());
+        let target = Target { endpoint, ..self.config.target.clone() };
+        Config { target, ..self.config.clone() }
+    }
+
+    /// The node of a server, as long as it is one of those in use.
+    fn node_of(&self, server: &Server) -> Option<Node> {
         let servers = self.lock_servers();
         let node = servers.iter().find(|(_, it)| std::ptr::eq(&***it, server));
-        node.map(|(node, _)| node.host.clone())
+        node.map(|(node, _)| node.clone())
     }
 
     fn lock_servers(&self) -> MutexGuard<'_, HashMap<Node, Arc<Server>>> {

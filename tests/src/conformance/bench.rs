@@ -9,8 +9,8 @@ use event_listener::Event;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use larder_core::{
-    Cache, CacheBuilder, Glob, Layout, RateLimitStore, Runtime, SessionStore, Store, StoreError,
-    millis, seconds,
+    Cache, CacheBuilder, Glob, Invalidation, Layout, RateLimitStore, Runtime, SessionStore, Store,
+    StoreError, millis, seconds,
 };
 
 use super::Failure;
@@ -25,6 +25,7 @@ pub struct Backend {
     open: Arc<Open<dyn Store>>,
     open_limits: Option<Arc<Open<dyn RateLimitStore>>>,
     open_sessions: Option<Arc<Open<dyn SessionStore>>>,
+    open_bus: Option<Arc<Open<dyn Invalidation>>>,
     layout: Layout,
     run: String,
     seed: u64,
@@ -45,6 +46,7 @@ impl Backend {
             open: Arc::new(open),
             open_limits: None,
             open_sessions: None,
+            open_bus: None,
             layout: Layout::default(),
             run: "conformance".into(),
             seed: 0,
@@ -97,6 +99,27 @@ impl Backend {
         self.keeping(move || Box::pin(std::future::ready(Ok(Arc::clone(&sessions)))))
     }
 
+    /// It carries invalidations too. What is published by any handle that `open` gives is heard by
+    /// the listeners of all.
+    #[must_use]
+    pub fn carrying(
+        mut self,
+        open: impl Fn() -> BoxFuture<'static, Result<Arc<dyn Invalidation>, StoreError>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.open_bus = Some(Arc::new(open));
+        self
+    }
+
+    /// It carries invalidations too, in this process: all handles are the same bus.
+    #[must_use]
+    pub fn carrying_in(self, bus: impl Invalidation) -> Self {
+        let bus: Arc<dyn Invalidation> = Arc::new(bus);
+        self.carrying(move || Box::pin(std::future::ready(Ok(Arc::clone(&bus)))))
+    }
+
     /// The layout of the caches. Framed JSON by default.
     #[must_use]
     pub fn layout(mut self, layout: Layout) -> Self {
@@ -132,6 +155,7 @@ pub struct Bench {
     store: Arc<dyn Store>,
     limits: Option<Arc<dyn RateLimitStore>>,
     sessions: Option<Arc<dyn SessionStore>>,
+    bus: Option<Arc<dyn Invalidation>>,
     prefix: String,
 }
 
@@ -146,8 +170,12 @@ impl Bench {
             Some(open) => Some(open().await?),
             None => None,
         };
+        let bus = match &backend.open_bus {
+            Some(open) => Some(open().await?),
+            None => None,
+        };
         let prefix = format!("{}:{case}", backend.run);
-        Ok(Self { backend: backend.clone(), store, limits, sessions, prefix })
+        Ok(Self { backend: backend.clone(), store, limits, sessions, bus, prefix })
     }
 
     /// The store.
@@ -198,6 +226,24 @@ impl Bench {
         match &self.backend.open_sessions {
             Some(open) => Ok(open().await?),
             None => Err(Failure::new("the backend keeps no sessions")),
+        }
+    }
+
+    /// The bus for invalidations, where the backend has one.
+    #[must_use]
+    pub fn bus(&self) -> Option<&Arc<dyn Invalidation>> {
+        self.bus.as_ref()
+    }
+
+    /// Another handle on the same bus.
+    ///
+    /// # Errors
+    ///
+    /// Where the backend has none, or cannot open another.
+    pub async fn another_handle_on_bus(&self) -> Result<Arc<dyn Invalidation>, Failure> {
+        match &self.backend.open_bus {
+            Some(open) => Ok(open().await?),
+            None => Err(Failure::new("the backend has no bus for invalidations")),
         }
     }
 

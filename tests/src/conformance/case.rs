@@ -17,7 +17,8 @@ pub type CaseResult = Result<(), Failure>;
 pub struct Case {
     /// Its path and name: `store::lives::a_value_is_gone_after_its_time`.
     pub name: &'static str,
-    /// The promise that it holds the backend to: `store`, or the number of a semantic of docs/semantics.md.
+    /// The promise that it holds the backend to: `store` or `bus` for that of a port, or the number of a
+    /// semantic of docs/semantics.md.
     pub semantic: &'static str,
     /// What a backend has to claim to be held to it.
     pub needs: &'static [Need],
@@ -49,6 +50,8 @@ pub enum Need {
     Sessions,
     /// Every call on a session sees all that was acknowledged before it.
     StrongSessions,
+    /// The backend has a bus for invalidations.
+    Bus,
 }
 
 impl Need {
@@ -83,6 +86,7 @@ impl Need {
             ),
             Self::RateLimits if bench.limits().is_none() => Some("it counts no rate limits".into()),
             Self::Sessions if bench.sessions().is_none() => Some("it keeps no sessions".into()),
+            Self::Bus if bench.bus().is_none() => Some("it has no bus for invalidations".into()),
             Self::StrongSessions => match bench.sessions().map(|store| store.capabilities()) {
                 Some(claimed) if claimed.is_strong() => None,
                 Some(claimed) => Some(format!(

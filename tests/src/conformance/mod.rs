@@ -7,7 +7,8 @@
 //! [`store_cases`] hold a [`Store`](larder_core::Store) against what the trait promises,
 //! [`cache_cases`] hold a [`Cache`](larder_core::Cache) over that store against its semantics, and
 //! [`limit_cases`] a [`RateLimitStore`](larder_core::RateLimitStore) against what its trait promises,
-//! [`session_cases`] a [`SessionStore`](larder_core::SessionStore) against what its own does.
+//! [`session_cases`] a [`SessionStore`](larder_core::SessionStore) and [`bus_cases`] an
+//! [`Invalidation`](larder_core::Invalidation) against what theirs do.
 //! [`journal_cases`] are a list of their own, for what keeps writes and is no store.
 //! Where a store's [`Capabilities`](larder_core::Capabilities) do not claim what a case needs, the
 //! case is reported as not claimed, with the reason; there is no other way to be excused from one.
@@ -23,6 +24,7 @@
 //! ```
 
 mod bench;
+mod buses;
 mod cache;
 mod case;
 mod claims;
@@ -64,6 +66,11 @@ pub fn session_cases() -> impl Iterator<Item = &'static Case> {
     sessions::CASES.iter().copied().flatten()
 }
 
+/// What the trait `Invalidation` promises.
+pub fn bus_cases() -> impl Iterator<Item = &'static Case> {
+    buses::CASES.iter().copied().flatten()
+}
+
 /// Every layout of a cache, with a name for it.
 #[must_use]
 pub fn layouts() -> [(&'static str, Layout); 3] {
@@ -76,7 +83,11 @@ pub fn layouts() -> [(&'static str, Layout); 3] {
 
 /// Every case.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    store_cases().chain(cache_cases()).chain(limit_cases()).chain(session_cases())
+    store_cases()
+        .chain(cache_cases())
+        .chain(limit_cases())
+        .chain(session_cases())
+        .chain(bus_cases())
 }
 
 /// Runs `case` on `backend`.
