@@ -117,7 +117,7 @@ impl Limits {
 /// How often it may be tried to sign in or up: so many failures a minute for an account from one
 /// address, and four times as many from the address in all.
 ///
-/// Whoever signs in gets the attempt back. A sign-up counts in any case: it costs as much, and tells
+/// Whoever signs in gets the attempt back, and so does the account where the address is refused. A sign-up counts in any case: it costs as much, and tells
 /// whether an address has an account. While the counts' store is down this process counts by itself.
 ///
 /// ```
@@ -203,21 +203,56 @@ pub(crate) struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     async fn take(mut self, limiter: &'a RateLimiter, key: String) -> Result<Self, Problem> {
-        let decision = limiter.check(&key).await?;
-        if decision.is_allowed() {
-            self.taken.push((limiter, key, decision.taken()));
-            return Ok(self);
-        }
-        let wait = decision.retry_after().unwrap_or(minutes(1));
-        Err(Problem::too_often("it was tried too often to sign in from here", wait))
+        let refused = match limiter.check(&key).await {
+            Ok(decision) if decision.is_allowed() => {
+                self.taken.push((limiter, key, decision.taken()));
+                return Ok(self);
+            }
+            Ok(decision) => {
+                let wait = decision.retry_after().unwrap_or(minutes(1));
+                Problem::too_often("it was tried too often to sign in from here", wait)
+            }
+            Err(error) => error.into(),
+        };
+        // What is refused was no attempt: an account is not to be used up by it.
+        self.give_back().await;
+        Err(refused)
     }
 
-    /// Gives it back. Where that fails the next minute does.
-    pub(crate) async fn succeeded(self) {
+    /// Gives back what was taken. Where that fails the next minute does.
+    pub(crate) async fn give_back(self) {
         for (limiter, key, taken) in self.taken {
             if let Err(error) = limiter.refund(&key, taken).await {
-                tracing::warn!(%error, "a successful sign-in counts as an attempt");
+                tracing::warn!(%error, "what was no failure counts as an attempt to sign in");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_core::{MemoryRateLimits, VirtualRuntime};
+
+    use super::*;
+
+    #[test]
+    fn an_account_keeps_its_attempts_where_the_address_has_none() {
+        let runtime = VirtualRuntime::seeded(1);
+        let store = MemoryRateLimits::builder().on(runtime.clone());
+        let limits = SignInLimits::new(RateLimiter::builder(store), PerMinute(2), ClientIp::peer());
+        let limits = limits.unwrap().unwrap();
+        runtime.block_on(async {
+            for _ in 0..2 * ACCOUNTS_OF_AN_ADDRESS {
+                assert!(limits.sign_up("here").await.is_ok());
+            }
+            for _ in 0..5 {
+                let refused = limits.sign_in("here", "zoe@example.com").await.err().unwrap();
+                assert_eq!(refused.status().as_u16(), 429);
+            }
+            // The address gets one back, and the account has not lost any.
+            limits.of_address.refund("signin:here", 1).await.unwrap();
+            let attempt = limits.sign_in("here", "zoe@example.com").await;
+            assert!(attempt.is_ok(), "the account has no attempts left");
+        });
     }
 }

@@ -219,10 +219,14 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// Where it is no complete problem, may be stored on its way, or names other fields.
+    /// Where it is no complete problem, may be stored on its way, names other fields, or is a 401
+    /// without a challenge.
     pub fn problem(&self, status: StatusCode, fields: &[&str]) -> Result<Value> {
         let sent = &self.sent;
         self.expect_status(status)?.expect_header("cache-control", "no-store")?;
+        if status == StatusCode::UNAUTHORIZED {
+            self.expect_header("www-authenticate", "Cookie")?;
+        }
         let problem = self.parsed("application/problem+json")?;
         let title = status.canonical_reason().unwrap_or_default();
         ensure!(problem["type"] == "about:blank", "{sent}: type of {problem}");

@@ -123,6 +123,8 @@ impl Answer {
         assert_eq!(self.status.as_u16(), status, "{}", String::from_utf8_lossy(&self.body));
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
         assert_eq!(self.header("cache-control"), Some("no-store"));
+        let challenge = (status == 401).then_some("Cookie");
+        assert_eq!(self.header("www-authenticate"), challenge);
         let problem = self.json();
         assert_eq!(problem["type"], "about:blank");
         assert_eq!(problem["status"], status);

@@ -59,7 +59,7 @@ pub(crate) async fn sign_in(
     };
     begin(&session, &account).await?;
     if let Some(attempt) = attempt {
-        attempt.succeeded().await;
+        attempt.give_back().await;
     }
     Ok(no_store(account))
 }

@@ -10,8 +10,8 @@ use larder_core::{Claim, Entry, Error, Followed, Leader, Runtime as _};
 use super::layer::Shared;
 use super::stored::Stored;
 use super::variants::Variants;
-use crate::Session;
 use crate::policy::Use;
+use crate::session::Witness;
 
 /// What looking a request up has come to.
 pub(super) enum Found {
@@ -30,8 +30,8 @@ pub(super) struct Miss {
     pub(super) variant_of: Option<(String, Variants)>,
     /// Kept for a response with `Vary`; the request itself is the service's by then.
     pub(super) request_headers: Option<HeaderMap>,
-    /// That of the request, where a layer around this one has given it one.
-    pub(super) session: Option<Session>,
+    /// Of the request's sessions, those that it is given further in included.
+    pub(super) witness: Witness,
 }
 
 /// The answer, where the store can tell it at once. Otherwise [`find`] goes on from `place`.
@@ -57,7 +57,12 @@ pub(super) fn find_now(
 }
 
 /// Looks the request up that has this head and place.
-pub(super) async fn find(shared: &Shared, request: &Parts, mut place: Place, usage: Use) -> Found {
+pub(super) async fn find(
+    shared: &Shared,
+    request: &mut Parts,
+    mut place: Place,
+    usage: Use,
+) -> Found {
     loop {
         let looked = if usage == Use::Lookup {
             shared.settings.cache.get_raw(&place.key).await.map(|found| match found {
@@ -110,11 +115,11 @@ impl Place {
         self.variant_of = Some((resource, variants.clone()));
     }
 
-    fn miss(self, leader: Box<Leader<Stored>>, shared: &Shared, request: &Parts) -> Box<Miss> {
+    fn miss(self, leader: Box<Leader<Stored>>, shared: &Shared, request: &mut Parts) -> Box<Miss> {
         let request_headers = (!shared.settings.is_plain()).then(|| request.headers.clone());
         let Self { key, variant_of } = self;
-        let session = request.extensions.get().cloned();
-        Box::new(Miss { leader, key, variant_of, request_headers, session })
+        let witness = Witness::of(&mut request.extensions);
+        Box::new(Miss { leader, key, variant_of, request_headers, witness })
     }
 }
 

@@ -13,8 +13,8 @@ use super::layer::Shared;
 use super::plain::PlainResponse;
 use super::stored::{Stored, StoredResponse};
 use super::variants::Variants;
-use crate::Session;
 use crate::policy::{self, Keep, Refusal};
+use crate::session::Witness;
 
 /// A response that is being copied. Dropped before its end, it frees its key.
 pub(super) struct Recording {
@@ -31,7 +31,8 @@ struct Open {
     key: String,
     head: Head,
     fresh_until: Timestamp,
-    session: Option<Session>,
+    /// Whether the response was made with a look into a session.
+    witness: Witness,
 }
 
 /// The part of the head that is stored.
@@ -43,7 +44,7 @@ enum Head {
 /// The head of the inner service's response has come: begins to copy the response if it may be
 /// stored, or lets those go who wait for it.
 pub(super) fn begin<B: Body>(
-    mut miss: Miss,
+    miss: Miss,
     shared: &Arc<Shared>,
     response: &response::Parts,
     body: &B,
@@ -51,10 +52,11 @@ pub(super) fn begin<B: Body>(
     let settings = &shared.settings;
     let now = settings.cache.runtime().now();
     let (status, headers) = (response.status, &response.headers);
-    let session = miss.session.take();
+    let witness = miss.witness.clone();
     let judged = policy::may_store(status, headers, miss.leader.started(), now, settings.ttl)
         .and_then(|keep| {
-            if is_of_one_visitor(&session) {
+            // Whatever it says of itself.
+            if witness.saw_use() {
                 return Err(Refusal::Private);
             }
             let declared = fitting_length(headers, &body.size_hint(), settings.max_body_bytes)?;
@@ -74,15 +76,9 @@ pub(super) fn begin<B: Body>(
     };
     let fresh_until = keep.fresh_until;
     let (leader, key) = place(miss, keep, shared, now)?;
-    let open = Open { shared: Arc::clone(shared), leader, key, head, fresh_until, session };
+    let open = Open { shared: Arc::clone(shared), leader, key, head, fresh_until, witness };
     let recording = Recording { open: Some(open), copied: Copied::Nothing, declared };
     if body.is_end_stream() { recording.ended() } else { Some(recording) }
-}
-
-/// Whether the response was made with a look into a session. The layer of sessions, where it is
-/// around this one, has not yet had the time to say so in the response.
-fn is_of_one_visitor(session: &Option<Session>) -> bool {
-    session.as_ref().is_some_and(|session| session.is_touched())
 }
 
 /// The inner service failed: those who wait for it try for themselves.
@@ -209,8 +205,8 @@ impl Recording {
         if self.declared.is_some_and(|declared| declared != self.copied.len() as u64) {
             return self.give_up(Refusal::Length);
         }
-        let Open { leader, head, fresh_until, shared, key, session } = self.open.take()?;
-        if is_of_one_visitor(&session) {
+        let Open { leader, head, fresh_until, shared, key, witness } = self.open.take()?;
+        if witness.saw_use() {
             refuse(&shared, leader, &key, StatusCode::OK, Refusal::Private);
             return None;
         }

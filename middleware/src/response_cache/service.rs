@@ -79,8 +79,9 @@ where
             }
         }
         let look = Arc::clone(&shared);
+        let mut head = head;
         let find = Box::pin(async move {
-            let found: Found = find(&look, &head, place, usage).await;
+            let found: Found = find(&look, &mut head, place, usage).await;
             (head, found)
         });
         // The service that was polled to readiness is the one to be called.

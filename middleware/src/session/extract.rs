@@ -5,8 +5,9 @@ use std::convert::Infallible;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
+use http::{HeaderValue, StatusCode};
 use larder_core::Error;
 
 use super::{Session, answer};
@@ -56,11 +57,15 @@ pub enum SessionError {
     /// The session could not be loaded, or changed as it was to be: 503, with `Retry-After`, where
     /// the store failed, else 500.
     Failed(Error),
-    /// Nobody is signed in: 401.
+    /// Nobody is signed in: 401, with `WWW-Authenticate: Cookie`. There has to be a challenge (RFC
+    /// 9110, section 11.6.1), and no scheme is registered for cookies. Browsers ask for a password
+    /// only where they know the scheme, and show the response otherwise.
     NotSignedIn,
     /// There is no [`SessionLayer`](super::SessionLayer) around the handler: 500.
     NoLayer,
 }
+
+const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
 
 impl From<Error> for SessionError {
     fn from(error: Error) -> Self {
@@ -73,7 +78,10 @@ impl IntoResponse for SessionError {
         let response = match self {
             Self::Failed(error) => answer::failed(&error),
             Self::NotSignedIn => {
-                Problem::of(StatusCode::UNAUTHORIZED, "nobody is signed in").response()
+                let problem = Problem::of(StatusCode::UNAUTHORIZED, "nobody is signed in");
+                let mut response = problem.response();
+                response.headers_mut().insert(WWW_AUTHENTICATE, COOKIE);
+                response
             }
             Self::NoLayer => {
                 tracing::error!("a handler asks for its session, and there is no SessionLayer");

@@ -59,6 +59,7 @@ mod secret;
 mod service;
 #[cfg(feature = "tower-sessions")]
 mod tower_sessions;
+mod witness;
 
 pub use body::SessionBody;
 pub use cookie::SameSite;
@@ -71,3 +72,4 @@ pub use secret::{Secret, Secrets};
 pub use service::SessionService;
 #[cfg(feature = "tower-sessions")]
 pub use tower_sessions::TowerSessions;
+pub(crate) use witness::Witness;

@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use super::layer::Shared;
 use super::presented::presented;
-use super::{Session, SessionBody, SessionFuture};
+use super::{Session, SessionBody, SessionFuture, Witness};
 use crate::RequestRuntime;
 
 /// A service with a [`SessionLayer`](super::SessionLayer) in front of it.
@@ -49,7 +49,11 @@ where
             None => Cow::Borrowed(&shared.sessions),
         };
         let session = sessions.open_presented(presented);
-        head.extensions.insert(Session::new(session.clone()));
+        let given = Session::new(session.clone());
+        if let Some(witness) = head.extensions.get::<Witness>() {
+            witness.see(&given);
+        }
+        head.extensions.insert(given);
         let call = self.inner.call(Request::from_parts(head, body));
         SessionFuture::new(Arc::clone(&self.shared), session, call)
     }

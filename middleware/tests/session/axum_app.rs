@@ -29,6 +29,7 @@ fn who_is_not_signed_in_is_told_so() {
     World::new().run(async |world| {
         let seen = world.browser().get("/me").await;
         assert_eq!(seen.status, 401);
+        assert_eq!(seen.header("www-authenticate"), Some("Cookie"));
         assert_eq!(seen.problem()["detail"], "nobody is signed in");
         assert_eq!(world.signed_in("zoe").await.get("/me").await.ok().text(), "zoe");
     });

@@ -141,6 +141,9 @@ fn the_response_cache_keeps_nothing_that_is_for_one_visitor() {
                     assert_eq!(others.header("x-cache"), Some("MISS"), "{way}");
                     if uri == "/reads" {
                         assert_eq!((mine.text(), others.text()), ("zoe", "stranger"), "{way}");
+                        // Nor to herself: she may have signed out meanwhile.
+                        let again = zoe.get(uri).await.ok();
+                        assert_eq!(again.header("x-cache"), Some("MISS"), "{way}");
                     }
                     world.runtime.sleep(millis(1)).await;
                 }

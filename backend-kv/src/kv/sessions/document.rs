@@ -80,9 +80,12 @@ impl Document {
         Timestamp::from_micros(self.ends)
     }
 
-    /// For how long nobody may use it.
-    pub(super) fn idle(&self) -> std::time::Duration {
-        self.ends().since(Timestamp::from_micros(self.seen))
+    /// Until when a save may live that is made at `last`, by somebody who does not see that the
+    /// session has ended: one that its absolute end cuts short ends there, and any other after as
+    /// long as this one after its last use.
+    pub(super) fn outlived_at(&self, last: Timestamp) -> Timestamp {
+        let idle = self.ends().since(Timestamp::from_micros(self.seen));
+        self.ends().max(last + idle)
     }
 }
 

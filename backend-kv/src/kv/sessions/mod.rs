@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_core::session::SessionCapabilities;
-use larder_core::{Consistency, StoreError, days, seconds};
+use larder_core::{Consistency, StoreError, days, hours, seconds};
 use worker::Env;
 
 use super::{KvStore, KvStoreBuilder, MAX_KEY_BYTES};
@@ -18,9 +18,12 @@ use crate::WorkerRuntime;
 
 /// What a tombstone's key ends with, behind that of its session.
 const ENDED: &str = ":ended";
-/// For how long a tombstone stands at least: a session that cannot be seen here may live for as
-/// long where it can.
-const TOMBSTONE: Duration = days(30);
+/// For how much longer a tombstone stands than a save may live that does not see it: Cloudflare says
+/// «60 seconds or more».
+const DOUBT: Duration = hours(1);
+/// For how long the tombstone of a session stands that cannot be seen here, so that how long it may
+/// live is not known: as long as sessions do by default.
+const UNSEEN: Duration = days(30);
 
 /// A [`SessionStore`](larder_core::SessionStore) on a namespace of Workers KV: eventual, read near
 /// the visitor. For carts and preferences, where a minute of doubt does no harm and the way to a
@@ -32,6 +35,10 @@ const TOMBSTONE: Duration = days(30);
 /// **What it promises**
 /// - Who logs out is out where that was done, and elsewhere when it shows there; and stays out: the
 ///   tombstone stands under a key of its own, which no save of a slower request can overwrite.
+///   It stands until the last save that does not know of it would have ended: for the idle time, or
+///   until the absolute end, and an hour. Where the session cannot be seen yet in which somebody logs
+///   out, that is not known, and it stands for 30 days: give sessions on KV an
+///   [absolute](larder_core::SessionsBuilder::absolute) age of no more.
 /// - The same of the old id of a session that was renewed.
 /// - Both expiries hold, wherever the session is read.
 ///

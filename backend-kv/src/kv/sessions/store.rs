@@ -17,7 +17,7 @@ use larder_core::{
 
 use super::super::{BULK_KEYS, NAME};
 use super::document::{self, Document, Tombstone};
-use super::{ENDED, KvSessions, TOMBSTONE};
+use super::{DOUBT, ENDED, KvSessions, UNSEEN};
 use crate::bounded::AT_ONCE;
 
 /// For how long a user's index knows of a session beyond its end.
@@ -282,8 +282,9 @@ impl KvSessions {
         Ok(false)
     }
 
-    /// Leaves a tombstone. It stands for longer than a save may live that does not see it yet. What
-    /// lies beneath goes after the response, as far as it does.
+    /// Leaves a tombstone. It stands for longer than a save may live that does not see it yet, and no
+    /// longer: whoever logs out leaves a key that is paid for. What lies beneath goes after the
+    /// response, as far as it does.
     async fn bury(
         &self,
         operation: &'static str,
@@ -291,8 +292,10 @@ impl KvSessions {
         found: Option<&Document>,
         moved_to: Option<&str>,
     ) -> Result<(), StoreError> {
-        let idle = found.map_or(Duration::ZERO, Document::idle);
-        let life = TOMBSTONE.max(idle + 2 * self.capabilities.visible_within);
+        let life = found.map_or(UNSEEN, |found| {
+            let now = self.kv.runtime.now();
+            found.outlived_at(now + 2 * self.capabilities.visible_within).since(now) + DOUBT
+        });
         let stone = document::write(&Tombstone::new(moved_to))
             .map_err(|why| StoreError::new(StoreErrorKind::Other, NAME, operation, why))?;
         self.store(operation, &tombstone(key), stone, life).await?;

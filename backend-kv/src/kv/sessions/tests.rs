@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use larder_core::session::{SessionId, SessionRecord, Touch, Updated, Value, Version};
 use larder_core::{
-    Runtime, SessionStore, Sessions, StoreErrorKind, VirtualRuntime, days, hours, millis, minutes,
-    seconds,
+    Runtime, SessionStore, Sessions, Store, StoreErrorKind, VirtualRuntime, days, hours, millis,
+    minutes, seconds,
 };
 
 use super::KvSessions;
@@ -110,6 +110,37 @@ fn a_log_out_holds_here_at_once_and_elsewhere_within_a_minute_for_good() {
             assert_eq!(user(&world.place(), &id).await, None);
         }
     });
+}
+
+#[test]
+fn a_tombstone_stands_for_as_long_as_a_save_may_live_that_does_not_see_it() {
+    for absolute in [days(30), minutes(80)] {
+        let world = World::new();
+        let place =
+            || Sessions::eventual(world.store()).idle(hours(1)).absolute(absolute).build().unwrap();
+        world.runtime.block_on(async {
+            let (here, there) = (place(), place());
+            let id = signed_in(&here, "zoë").await;
+            world.pass(minutes(30)).await;
+            let slow = there.open(Some(id.clone()));
+            slow.insert("cart", &2).await.unwrap();
+            assert!(slow.user().await.unwrap().is_some());
+            assert!(here.open(Some(id.clone())).end().await.unwrap());
+            world.pass(seconds(20)).await;
+            assert!(!slow.save().await.unwrap().is_lost, "it cannot know");
+            for _ in 0..65 {
+                world.pass(minutes(1)).await;
+                assert_eq!(user(&place(), &id).await, None, "the save brought it back");
+            }
+            // By then nothing is left, of the save and of the tombstone.
+            world.pass(hours(1)).await;
+            let key = format!("sess:{}", id.digest());
+            for key in [format!("{key}:ended"), key] {
+                let left = world.kv.reader(seconds(0)).store().unwrap().get(&key).await.unwrap();
+                assert_eq!(left, None, "{key} with {absolute:?}");
+            }
+        });
+    }
 }
 
 #[test]
