@@ -222,6 +222,51 @@ async fn a_batch_is_bounded_and_waits_for_no_timer() {
     }
 }
 
+/// One worker thread, so that a flusher is the next task to run when it is started.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn batches_that_are_answered_together_do_not_become_one() {
+    const READERS: usize = 64;
+    const HELD: usize = 40;
+    let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let server = FakeServer::start({
+        let sizes = Arc::clone(&sizes);
+        let held = std::sync::Mutex::new(Vec::new());
+        move |command| {
+            let (keys, head) = match command[0].as_str() {
+                "GET" => (1, String::new()),
+                "MGET" => (command.len() - 1, format!("*{}\r\n", command.len() - 1)),
+                _ => return empty(command),
+            };
+            let (mut sizes, mut held) = (sizes.lock().unwrap(), held.lock().unwrap());
+            sizes.push(keys);
+            held.push(head + &"_\r\n".repeat(keys));
+            // Two at a time, unless there is no second one to come.
+            if held.len() == 2 || keys == READERS || sizes.len() > HELD {
+                Answer::Say(held.drain(..).collect())
+            } else {
+                Answer::Silence
+            }
+        }
+    })
+    .await;
+    let store = RedisStore::connect(server.url()).await.unwrap();
+    let readers: Vec<_> = (0..READERS)
+        .map(|i| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for _ in 0..100 {
+                    store.get(&format!("k{i}")).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    let sizes = sizes.lock().unwrap();
+    assert!(sizes[HELD / 2..HELD].iter().all(|size| *size <= READERS * 3 / 4), "{sizes:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_gathering_off_every_read_is_a_get() {
     let redis = RedisServer::start();

@@ -21,6 +21,7 @@
 pub(crate) mod reads;
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -35,9 +36,11 @@ use crate::error::STORE;
 const DIRECT: usize = 8;
 /// How many batches may be on their way: while Redis works on one, the next is gathered.
 const FLUSHERS: usize = 2;
-/// A queue of so many calls goes out at once, without waiting for who else is ready to run, so that
-/// Redis has work while the callers of the last batch go on.
-const FULL: usize = 64;
+/// A queue is full, and goes out at once, without waiting for who else is ready to run, when half of
+/// the calls are in it that there were of late; within these bounds. Then Redis works on the one
+/// half while the callers of the other go on. Else two batches that were once answered together
+/// would be one from then on, and Redis and its client would wait for one another in turn.
+const FULL: RangeInclusive<usize> = 16..=64;
 /// How many batches may be on their way where the queue is that full.
 const FLUSHERS_WHEN_FULL: usize = 4;
 /// The most calls in a batch, which bounds how long Redis is held up by one and how much of its
@@ -109,15 +112,25 @@ struct Queue<G: Gathers> {
     calls: VecDeque<Waiting<G>>,
     /// Flushers that wait for an answer.
     batches_out: usize,
+    /// Calls in their batches.
+    calls_out: usize,
     /// Flushers that are about to take the queue.
     collecting: usize,
+    /// How many calls there were at once of late, in the queue and in batches.
+    crowd: usize,
 }
 
 impl<G: Gathers> Gather<G> {
     pub(crate) fn new(client: Arc<Client>, gathers: G, max_callers: usize) -> Self {
         let (alone, gathering) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let queue = Queue { calls: VecDeque::new(), batches_out: 0, collecting: 0 };
-        Self { client, gathers, max_callers, alone, gathering, queue: Mutex::new(queue) }
+        let queue = Mutex::new(Queue {
+            calls: VecDeque::new(),
+            batches_out: 0,
+            calls_out: 0,
+            collecting: 0,
+            crowd: 0,
+        });
+        Self { client, gathers, max_callers, alone, gathering, queue }
     }
 
     pub(crate) fn gathers(&self) -> &G {
@@ -215,7 +228,7 @@ impl<G: Gathers> Queue<G> {
     fn wants_flusher(&mut self) -> bool {
         let wants = match self.collecting {
             0 => !self.calls.is_empty() && self.batches_out < self.most_out(),
-            n => self.calls.len() >= n * FULL && n + self.batches_out < self.most_out(),
+            n => self.calls.len() >= n * self.full() && n + self.batches_out < self.most_out(),
         };
         self.collecting += usize::from(wants);
         wants
@@ -226,7 +239,35 @@ impl<G: Gathers> Queue<G> {
     }
 
     fn is_full(&self) -> bool {
-        self.calls.len() >= FULL
+        self.calls.len() >= self.full()
+    }
+
+    fn full(&self) -> usize {
+        (self.crowd / 2).clamp(*FULL.start(), *FULL.end())
+    }
+
+    /// The next batch, and the phase that its flusher is in by then.
+    fn take(&mut self) -> (Vec<Waiting<G>>, Phase) {
+        let here = self.calls.len() + self.calls_out;
+        self.crowd = here.max(self.crowd - self.crowd / 8);
+        let calls: Vec<_> = self.calls.drain(..self.calls.len().min(BATCH)).collect();
+        self.collecting -= 1;
+        self.batches_out += 1;
+        self.calls_out += calls.len();
+        let phase = Phase::Sending { calls: calls.len() };
+        (calls, phase)
+    }
+
+    /// A flusher is done with its phase.
+    fn end(&mut self, phase: Phase) {
+        match phase {
+            Phase::Collecting => self.collecting -= 1,
+            Phase::Sending { calls } => {
+                self.batches_out -= 1;
+                self.calls_out -= calls;
+            }
+            Phase::Over => {}
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -243,7 +284,7 @@ struct Flusher<G: Gathers> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Collecting,
-    Sending,
+    Sending { calls: usize },
     Over,
 }
 
@@ -266,11 +307,8 @@ impl<G: Gathers> Flusher<G> {
     fn take(&mut self) -> Vec<Waiting<G>> {
         let (mut calls, wants_flusher) = {
             let mut queue = self.gather.lock();
-            let most = queue.calls.len().min(BATCH);
-            let calls: Vec<_> = queue.calls.drain(..most).collect();
-            self.phase = Phase::Sending;
-            queue.batches_out += 1;
-            queue.collecting -= 1;
+            let (calls, phase) = queue.take();
+            self.phase = phase;
             (calls, queue.wants_flusher())
         };
         if wants_flusher {
@@ -283,7 +321,7 @@ impl<G: Gathers> Flusher<G> {
     /// After a batch: collects the next one, unless there is none or another flusher does.
     fn turn(&mut self) {
         let mut queue = self.gather.lock();
-        queue.batches_out -= 1;
+        queue.end(self.phase);
         if queue.wants_flusher() {
             self.phase = Phase::Collecting;
         } else {
@@ -301,11 +339,7 @@ impl<G: Gathers> Drop for Flusher<G> {
             return;
         }
         let mut queue = self.gather.lock();
-        match self.phase {
-            Phase::Collecting => queue.collecting -= 1,
-            Phase::Sending => queue.batches_out -= 1,
-            Phase::Over => {}
-        }
+        queue.end(self.phase);
         self.gather.gathering.store(!queue.is_idle(), Ordering::Relaxed);
         queue.calls.clear();
     }
