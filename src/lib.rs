@@ -83,3 +83,7 @@ struct SessionGuide;
 #[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../docs/write-behind.md")]
 struct WriteBehindGuide;
+
+#[cfg(all(doctest, feature = "axum", feature = "redis"))]
+#[doc = include_str!("../docs/from-express.md")]
+struct FromExpressGuide;
