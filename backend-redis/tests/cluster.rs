@@ -12,7 +12,7 @@ use larder_core::{
     Glob, PutEntry, Quota, RateLimitStore, SessionStore, Store, StoreError, StoreErrorKind, hours,
     millis, seconds,
 };
-use larder_redis::{RedisStore, RedisStoreBuilder};
+use larder_redis::{BreakerState, RedisStore, RedisStoreBuilder};
 use larder_tests::eventually;
 use larder_tests::redis_cluster::RedisCluster;
 use larder_tests::redis_server::RedisServer;
@@ -176,6 +176,54 @@ async fn a_check_whose_slot_is_on_its_way_counts_or_fails() {
     let before = count(5).await;
     cluster.end_move(slot, to);
     assert_eq!(count(5).await, before + 5);
+}
+
+#[tokio::test]
+async fn a_slot_that_is_on_its_way_is_no_outage() {
+    let cluster = RedisCluster::start();
+    let store = store(&cluster)
+        .max_retries(1_000)
+        .backoff(millis(100), millis(100))
+        .circuit_breaker(1, seconds(60))
+        .connect()
+        .await
+        .unwrap();
+    let limits = store.rate_limits();
+    let quotas = [Quota::per_day(100), Quota::per_hour(100)];
+    limits.check(&Check::new("moves", &quotas)).await.unwrap();
+    let key = format!("{{limit:moves}}:{}", quotas[0].name());
+    let slot = cluster.slot_of(&key);
+    let from = cluster.first_owner_of(slot);
+    // With one key here and one there, neither node answers.
+    cluster.begin_move(slot, from, (from + 1) % 3);
+    cluster.move_key(&key, from, (from + 1) % 3);
+    let error = limits.check(&Check::new("moves", &quotas)).await.unwrap_err();
+    assert!(error.to_string().contains("TRYAGAIN"), "{error}");
+    assert_eq!(store.breaker_state(), BreakerState::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_master_is_down_the_others_are_seldom_asked_for_the_map() {
+    let mut cluster = RedisCluster::start();
+    let store = store(&cluster).connect().await.unwrap();
+    let keys: Vec<String> = (0..3).map(|index| cluster.key_at(index, "key")).collect();
+    let loads: Vec<Load> = keys.iter().map(|key| Load::on(&store, key.clone())).collect();
+    for load in &loads {
+        load.goes_on(10).await;
+    }
+    let asked = |cluster: &RedisCluster| -> u64 {
+        [1, 2].map(|node| cluster.node(node).calls_of("cluster|slots")).iter().sum()
+    };
+    cluster.nodes()[0].kill();
+    tokio::time::sleep(seconds(3)).await;
+    let before = asked(&cluster);
+    assert!(before > 2, "nobody looks for a successor");
+    tokio::time::sleep(seconds(3)).await;
+    let meanwhile = asked(&cluster) - before;
+    assert!((1..=15).contains(&meanwhile), "{meanwhile} times within three seconds");
+    for load in loads {
+        load.end().await;
+    }
 }
 
 #[tokio::test]
