@@ -6,7 +6,8 @@ use larder_demo::PerMinute;
 /// A shop whose API answers from Larder's caches.
 ///
 /// Its data is in SQLite: created and filled at the first start, with 10,000 products and 10,000
-/// users. Its caches and sessions are in memory, or in Redis. Whoever can reach the port can change the
+/// users. Its caches and sessions are in memory, or in Redis. When users were last seen goes through
+/// a journal, in a file or in Redis. Whoever can reach the port can change the
 /// users: accounts are for carts alone.
 // No `Debug`: the URL of Redis may hold a password, and the secret is one.
 #[derive(Parser)]
@@ -24,7 +25,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE", default_value = "larder-demo.db")]
     pub database: PathBuf,
 
-    /// Keep caches, counts and sessions in Redis or Valkey, as in redis://user:password@host:6379/0;
+    /// The file of the journal, in which it waits for the database when users were last seen, unless
+    /// that is in Redis; by default beside the database, with .journal after its name
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+
+    /// Keep caches, counts, sessions and the journal in Redis or Valkey, as in redis://user:password@host:6379/0;
     /// by default they are in memory
     #[arg(long, value_name = "URL", env = "LARDER_REDIS_URL", hide_env_values = true)]
     pub redis: Option<String>,

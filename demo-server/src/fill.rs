@@ -2,7 +2,7 @@
 //!
 //! The marks of a complete database, SQLite's `application_id` and `user_version`, are written in
 //! the same transaction. A start that is interrupted leaves an empty database, which the next one
-//! fills. A database from before there were accounts is given their table.
+//! fills. A database of an older version is given what it lacks.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,10 @@ use larder_demo::{seed, sql};
 
 /// «Lard», as SQLite's header keeps it.
 const APPLICATION_ID: i32 = 0x4c61_7264;
-const VERSION: i32 = 2;
-/// Before there were accounts.
+const VERSION: i32 = 3;
+/// Before there were accounts, and before it was known when they were last seen.
 const WITHOUT_ACCOUNTS: i32 = 1;
+const WITHOUT_LAST_SEEN: i32 = 2;
 /// As long as another process may write, the first start of another server included.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const ROWS_PER_STEP: usize = 500;
@@ -122,13 +123,16 @@ pub(crate) fn prepare(
     let state = self::state(&transaction, path, &error)?;
     match state {
         State::Complete => return Ok(false),
-        State::WithoutAccounts => {}
+        State::WithoutAccounts | State::WithoutLastSeen => {}
         State::Empty => match fill(&transaction, progress).map_err(error)? {
             ControlFlow::Continue(()) => {}
             ControlFlow::Break(()) => return Err(OpenError::Interrupted { path: path.into() }),
         },
     }
-    transaction.execute_batch(sql::ACCOUNTS).map_err(error)?;
+    if state != State::WithoutLastSeen {
+        transaction.execute_batch(sql::ACCOUNTS).map_err(error)?;
+    }
+    transaction.execute_batch(sql::LAST_SEEN).map_err(error)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(error)?;
     transaction.pragma_update(None, "user_version", VERSION).map_err(error)?;
     transaction.commit().map_err(error)?;
@@ -142,6 +146,7 @@ pub(crate) fn prepare(
 enum State {
     Empty,
     WithoutAccounts,
+    WithoutLastSeen,
     Complete,
 }
 
@@ -157,6 +162,7 @@ fn state(
         return match version {
             VERSION => Ok(State::Complete),
             WITHOUT_ACCOUNTS => Ok(State::WithoutAccounts),
+            WITHOUT_LAST_SEEN => Ok(State::WithoutLastSeen),
             found => Err(OpenError::OtherVersion { path: path.into(), found }),
         };
     }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use data_encoding::BASE64URL_NOPAD;
 use larder_core::{
-    MemoryRateLimits, MemorySessions, MemoryStore, RateLimiter, RateLimiterBuilder, Store,
-    StrongSessionStore,
+    DurableJournal, MemoryRateLimits, MemorySessions, MemoryStore, RateLimiter, RateLimiterBuilder,
+    Store, StrongSessionStore,
 };
-use larder_demo::{Accounts, App, Limits, SignInLimits};
+use larder_demo::{Accounts, App, Database, JournaledLastSeen, Limits, SignInLimits};
 use larder_http::rate_limit::ClientIp;
 use larder_redis::RedisStore;
+use larder_sqlite::SqliteJournal;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -22,6 +23,8 @@ use crate::{
 
 /// How long requests may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long what the journal holds may take to come to the database.
+const FLUSH: Duration = Duration::from_secs(5);
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// Runs the server until it is told to stop.
@@ -34,7 +37,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// URL that cannot be read. A Redis that is down is no error.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = install_recorder()?;
-    let Kept { store, sessions, limiter, sign_in, client, place } = open(&args)?;
+    let Kept { store, sessions, journal, limiter, sign_in, client, place } = open(&args)?;
     let limits = Limits::new(limiter, args.rate_limit, client.clone())?;
     let sign_in = SignInLimits::new(sign_in, args.sign_in_limit, client.clone())?;
     let secrets = session_secrets(&args)?;
@@ -47,9 +50,15 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     let (database, _) =
         SqliteDatabase::open(&args.database, progress::report(&args.database)).await?;
-    let app = App::new(Arc::new(database), Arc::clone(&store), accounts)
+    let database: Arc<dyn Database> = Arc::new(database);
+    let app = App::new(Arc::clone(&database), Arc::clone(&store), accounts)
         .context("--session-secret (or LARDER_SESSION_SECRET) cannot be used")?;
-    let app = app.metrics(metrics).limits(limits);
+    let journal = match journal {
+        Some(journal) => journal,
+        None => journal_in_a_file(&args)?,
+    };
+    let last_seen = JournaledLastSeen::new(Arc::clone(&journal), database)?;
+    let app = app.metrics(metrics).last_seen(last_seen.clone()).limits(limits);
 
     if !address.ip().is_loopback() {
         tracing::warn!(
@@ -63,12 +72,22 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         stop_now.asked().await;
         stop_now.asked().await;
     };
-    let drained = tokio::select! {
-        drained = serve(listener, app.router(), asked, DRAIN) => drained?,
-        () = asked_twice => false,
+    let to_the_end = async {
+        let drained = serve(listener, app.router(), asked, DRAIN).await?;
+        if !drained {
+            tracing::warn!("some requests had not ended and were dropped");
+        }
+        flush(&last_seen).await;
+        std::io::Result::Ok(())
     };
-    if !drained {
-        tracing::warn!("some requests had not ended and were dropped");
+    tokio::select! {
+        ended = to_the_end => ended?,
+        () = asked_twice => tracing::warn!("told twice to stop: what had not ended was dropped"),
+    }
+    match timeout(CLOSE, journal.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the journal was not closed well"),
+        Err(_) => tracing::warn!("the journal was not closed within {} s", CLOSE.as_secs()),
     }
     match timeout(CLOSE, store.close()).await {
         Ok(Ok(())) => {}
@@ -78,10 +97,24 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Saves when users were last seen, as far as it is not saved.
+async fn flush(last_seen: &JournaledLastSeen) {
+    match last_seen.stop(FLUSH).await {
+        Ok(left) if left.writes == 0 => {}
+        Ok(left) => tracing::warn!(
+            "{} writes wait in the journal for the next start, or for another server",
+            left.writes
+        ),
+        Err(error) => tracing::warn!(%error, "what waits in the journal is not known"),
+    }
+}
+
 /// Where caches, sessions and counts are kept.
 struct Kept {
     store: Arc<dyn Store>,
     sessions: Arc<dyn StrongSessionStore>,
+    /// One in a file where there is none.
+    journal: Option<Arc<dyn DurableJournal>>,
     /// Of requests, and of attempts to sign in.
     limiter: RateLimiterBuilder,
     sign_in: RateLimiterBuilder,
@@ -103,6 +136,7 @@ fn open(args: &Args) -> anyhow::Result<Kept> {
         return Ok(Kept {
             store: Arc::new(MemoryStore::new()),
             sessions: Arc::new(MemorySessions::new()),
+            journal: None,
             limiter: RateLimiter::builder(counts.clone()),
             sign_in: RateLimiter::builder(counts),
             client,
@@ -124,7 +158,21 @@ fn open(args: &Args) -> anyhow::Result<Kept> {
     } else {
         (RateLimiter::builder(counts).namespace("shop"), client)
     };
-    Ok(Kept { store: Arc::new(store), sessions, limiter, sign_in, client, place })
+    let journal = store.journal("shop:last-seen")?;
+    let journal: Option<Arc<dyn DurableJournal>> = Some(Arc::new(journal));
+    Ok(Kept { store: Arc::new(store), sessions, journal, limiter, sign_in, client, place })
+}
+
+fn journal_in_a_file(args: &Args) -> anyhow::Result<Arc<dyn DurableJournal>> {
+    let path = args.journal.clone().unwrap_or_else(|| {
+        let mut name = args.database.clone().into_os_string();
+        name.push(".journal");
+        name.into()
+    });
+    let journal = SqliteJournal::open(&path).with_context(|| {
+        format!("the journal {} cannot be used; name another file (--journal)", path.display())
+    })?;
+    Ok(Arc::new(journal))
 }
 
 /// Those that are given, or one for this process alone.

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_sqlite::rusqlite::{self, Connection, OptionalExtension, Row, Statement, ffi, params};
+use deadpool_sqlite::rusqlite::{
+    self, Connection, OptionalExtension, Row, Statement, TransactionBehavior, ffi, params,
+};
 use deadpool_sqlite::{Config, Hook, HookError, Pool, Runtime};
 use larder_demo::model::{
-    Account, Page, PageRequest, Product, ProductDetails, Settings, User, UserChange,
+    Account, Page, PageRequest, Product, ProductDetails, Seen, Settings, User, UserChange,
 };
 use larder_demo::{Database, DatabaseError, sql};
 
@@ -207,6 +209,34 @@ impl Database for SqliteDatabase {
                 .prepare_cached(sql::ACCOUNT)?
                 .query_one([email], |row| Ok((account(row)?, row.get("password_hash")?)))
                 .optional()
+        })
+        .await
+    }
+
+    async fn last_seen(&self, account: i64) -> Result<Option<String>, DatabaseError> {
+        self.run("last_seen", move |connection| {
+            let last_seen = connection
+                .prepare_cached(sql::ACCOUNT_LAST_SEEN)?
+                .query_one([account], |row| row.get(0))
+                .optional()?;
+            Ok(last_seen.flatten())
+        })
+        .await
+    }
+
+    async fn save_last_seen(&self, seen: &[Seen]) -> Result<(), DatabaseError> {
+        let seen = seen.to_vec();
+        self.run("save_last_seen", move |connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            {
+                let mut update = transaction.prepare_cached(sql::UPDATE_LAST_SEEN)?;
+                for Seen { account, at, write } in seen {
+                    // Both fit for hundreds of thousands of years.
+                    update.execute([account, at.as_millis() as i64, write.number() as i64])?;
+                }
+            }
+            transaction.commit()
         })
         .await
     }

@@ -7,7 +7,9 @@ use std::ops::ControlFlow;
 
 use common::{filled, on};
 use deadpool_sqlite::rusqlite::Connection;
-use larder_demo::model::{PageRequest, UserChange};
+use larder_core::Timestamp;
+use larder_core::write_behind::Sequence;
+use larder_demo::model::{PageRequest, Seen, UserChange};
 use larder_demo::{Database, DatabaseError, seed, sql};
 use larder_demo_server::{OpenError, SqliteDatabase};
 use tempfile::TempDir;
@@ -72,6 +74,53 @@ async fn a_database_from_before_there_were_accounts_is_given_them() {
         assert_eq!(database.user(7).await.unwrap().unwrap().name, "Zoë");
         assert_eq!(database.account("zoe@example.com").await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn a_database_that_knows_not_who_was_seen_is_told() {
+    let (_dir, path) = filled().await;
+    let account = {
+        let (database, _) = SqliteDatabase::open(&path, on).await.unwrap();
+        database.add_account("zoe@example.com", "a hash").await.unwrap()
+    };
+    {
+        let old = Connection::open(&path).unwrap();
+        for column in ["last_seen_at", "last_seen_write"] {
+            old.execute_batch(&format!("ALTER TABLE accounts DROP COLUMN {column}")).unwrap();
+        }
+        old.pragma_update(None, "user_version", 2).unwrap();
+    }
+    for _ in 0..2 {
+        let (database, filled) = SqliteDatabase::open(&path, |_| unreachable!()).await.unwrap();
+        assert!(!filled);
+        assert_eq!(database.account(&account.email).await.unwrap().unwrap().0, account);
+        assert_eq!(database.last_seen(account.id).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn an_older_time_does_not_take_the_place_of_a_later_one() {
+    let (_dir, path) = filled().await;
+    let (database, _) = SqliteDatabase::open(path, on).await.unwrap();
+    let account = database.add_account("zoe@example.com", "a hash").await.unwrap().id;
+    let seen = |seconds: u64, write: u64| Seen {
+        account,
+        at: Timestamp::from_millis(1_767_225_600_000 + seconds * 1_000),
+        write: Sequence::from_number(write),
+    };
+    let nobody = Seen { account: account + 1, ..seen(1, 9) };
+    for (saved, last) in [
+        (vec![], None),
+        (vec![seen(1, 5), nobody], Some("2026-01-01T00:00:01.000Z")),
+        (vec![seen(3, 7), seen(2, 6)], Some("2026-01-01T00:00:03.000Z")),
+        // Comes late; comes twice.
+        (vec![seen(9, 4)], Some("2026-01-01T00:00:03.000Z")),
+        (vec![seen(3, 7)], Some("2026-01-01T00:00:03.000Z")),
+    ] {
+        database.save_last_seen(&saved).await.unwrap();
+        assert_eq!(database.last_seen(account).await.unwrap().as_deref(), last);
+    }
+    assert_eq!(database.last_seen(account + 1).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use larder_demo::model::{
-    Account, Page, PageRequest, Product, ProductDetails, Settings, User, UserChange,
+    Account, Page, PageRequest, Product, ProductDetails, Seen, Settings, User, UserChange,
 };
 use larder_demo::{Database, DatabaseError, sql};
 use serde::Deserialize;
@@ -171,6 +171,32 @@ impl Database for D1 {
         .await
     }
 
+    async fn last_seen(&self, account: i64) -> Result<Option<String>, DatabaseError> {
+        SendFuture::new(async {
+            let row: Option<LastSeenRow> =
+                self.row("last_seen", sql::ACCOUNT_LAST_SEEN, &[number(account)]).await?;
+            Ok(row.and_then(|row| row.last_seen_at))
+        })
+        .await
+    }
+
+    async fn save_last_seen(&self, seen: &[Seen]) -> Result<(), DatabaseError> {
+        SendFuture::new(async {
+            let saved = async {
+                let update = |Seen { account, at, write }: &Seen| {
+                    let numbers = [at.as_millis(), write.number()].map(|it| number(it as i64));
+                    let [at, write] = numbers;
+                    self.statement(sql::UPDATE_LAST_SEEN, &[number(*account), at, write])
+                };
+                let updates = seen.iter().map(update).collect::<Result<Vec<_>>>()?;
+                // A batch is a transaction.
+                self.0.batch(updates).await.map(drop)
+            };
+            saved.await.map_err(|error| unavailable("save_last_seen", &error))
+        })
+        .await
+    }
+
     async fn settings(&self) -> Result<Settings, DatabaseError> {
         SendFuture::new(async {
             let settings = async {
@@ -192,7 +218,7 @@ impl Database for D1 {
     }
 }
 
-/// D1 takes numbers as JavaScript has them: exact up to 2^53, which no id here comes near.
+/// D1 takes numbers as JavaScript has them: exact up to 2^53, which no id and no number of a write here comes near.
 fn number(number: i64) -> JsValue {
     JsValue::from_f64(number as f64)
 }
@@ -265,6 +291,11 @@ impl From<AccountRow> for Account {
         let AccountRow { id, email, created_at, password_hash: _ } = row;
         Self { id, email, created_at }
     }
+}
+
+#[derive(Deserialize)]
+struct LastSeenRow {
+    last_seen_at: Option<String>,
 }
 
 #[derive(Deserialize)]

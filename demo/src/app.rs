@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use larder_core::{Cache, Error, RateLimitStore, Runtime, Store, minutes, seconds};
 use larder_http::{RequestRuntime, ResponseCache};
@@ -18,6 +18,7 @@ use crate::api::{accounts, me, operations, page, products, settings, users};
 use crate::counted::Counted;
 use crate::database::Database;
 use crate::invalidation::Invalidations;
+use crate::last_seen::{self, LastSeen};
 use crate::limits::{Limits, SignInLimits};
 use crate::same_origin;
 use crate::stores::Stores;
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) config: Cache,
     pub(crate) invalidations: Invalidations,
     pub(crate) entrance: Entrance,
+    pub(crate) last_seen: Option<Arc<dyn LastSeen>>,
     pub(crate) limits: Option<Limits>,
     pub(crate) metrics: Option<RenderMetrics>,
 }
@@ -112,6 +114,7 @@ impl App {
             users,
             users_are_apart,
             entrance: accounts.open()?,
+            last_seen: None,
             limits: None,
             metrics: None,
         };
@@ -131,6 +134,7 @@ impl App {
             users,
             users_are_apart: self.shared.users_are_apart,
             entrance: self.shared.entrance.on(runtime),
+            last_seen: self.shared.last_seen.clone(),
             limits: self.shared.limits.as_ref().map(|limits| limits.on(runtime)),
             metrics: self.shared.metrics.clone(),
         };
@@ -142,6 +146,15 @@ impl App {
     pub fn metrics(mut self, render: impl Fn() -> String + Send + Sync + 'static) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.metrics = Some(Arc::new(render));
+        }
+        self
+    }
+
+    /// Keeps when users were last seen. By default that is not known.
+    #[must_use]
+    pub fn last_seen(mut self, last_seen: impl LastSeen) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.last_seen = Some(Arc::new(last_seen));
         }
         self
     }
@@ -168,7 +181,9 @@ impl App {
             .route("/api/v1/signout", post(accounts::sign_out))
             .route("/api/v1/me", get(me::show))
             .route("/api/v1/me/sessions", get(me::sessions).delete(me::sign_out_everywhere))
+            .route("/api/v1/me/seen", get(me::seen))
             .route("/api/v1/me/cart", get(me::cart).put(me::put_cart))
+            .route_layer(from_fn_with_state(self.clone(), last_seen::note))
             .route_layer(self.shared.entrance.layer.clone())
             .route_layer(from_fn(same_origin::only));
         let router = Router::new()

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use larder_core::Runtime;
+use larder_core::{Runtime, Timestamp};
 
 use crate::database::{Database, DatabaseError};
 use crate::model::{
-    Account, Page, PageRequest, Product, ProductDetails, Settings, User, UserChange,
+    Account, Page, PageRequest, Product, ProductDetails, Seen, Settings, User, UserChange,
 };
 
 #[derive(Debug, Clone)]
@@ -27,6 +27,10 @@ impl Counted {
     /// The same, timed by another clock.
     pub(crate) fn on(&self, runtime: &Arc<dyn Runtime>) -> Self {
         Self { runtime: Arc::clone(runtime), ..self.clone() }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.runtime.now()
     }
 
     /// How often the database was asked for data. Readiness checks do not count.
@@ -96,6 +100,14 @@ impl Database for Counted {
 
     async fn account(&self, email: &str) -> Result<Option<(Account, String)>, DatabaseError> {
         self.counted("account", self.database.account(email)).await
+    }
+
+    async fn last_seen(&self, account: i64) -> Result<Option<String>, DatabaseError> {
+        self.counted("last_seen", self.database.last_seen(account)).await
+    }
+
+    async fn save_last_seen(&self, seen: &[Seen]) -> Result<(), DatabaseError> {
+        self.counted("save_last_seen", self.database.save_last_seen(seen)).await
     }
 
     async fn settings(&self) -> Result<Settings, DatabaseError> {

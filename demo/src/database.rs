@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::model::{
-    Account, Page, PageRequest, Product, ProductDetails, Settings, User, UserChange,
+    Account, Page, PageRequest, Product, ProductDetails, Seen, Settings, User, UserChange,
 };
 
 /// The shop's database. Implementations run the statements of [`sql`](crate::sql).
@@ -50,6 +50,14 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
 
     /// The account of an address, and the hash of its password.
     async fn account(&self, email: &str) -> Result<Option<(Account, String)>, DatabaseError>;
+
+    /// When somebody was last seen, as RFC 3339 has it, by the id of the account; `None` where that is
+    /// not known.
+    async fn last_seen(&self, account: i64) -> Result<Option<String>, DatabaseError>;
+
+    /// Keeps when these were seen, all or none. What is older than what is kept already changes
+    /// nothing.
+    async fn save_last_seen(&self, seen: &[Seen]) -> Result<(), DatabaseError>;
 
     /// The shop's settings.
     async fn settings(&self) -> Result<Settings, DatabaseError>;

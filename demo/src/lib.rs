@@ -7,6 +7,7 @@
 //!
 //! - [`App`]: the caches, and the routes over them. [`Stores`]: where they are kept.
 //! - [`Accounts`]: where sessions are kept, and what signing in takes.
+//! - [`LastSeen`]: where it is noted that users were seen; [`JournaledLastSeen`] in a journal.
 //! - [`Limits`]: how much of the API a client may have; [`SignInLimits`]: how often it may fail to
 //!   sign in.
 //! - [`model`]: what the API speaks of.
@@ -54,6 +55,10 @@
 //! - Signing in gives the session a new id. Whoever signs in after somebody else, in one browser,
 //!   begins with an empty cart.
 //! - A session ends a day after its last use, and after a week in any case.
+//! - That somebody was seen, any request under these paths while they are signed in, is written behind:
+//!   it is in a journal before the answer, and in the database about a second later, also after a
+//!   crash. `GET /api/v1/me/seen` tells what the database has. Where the journal fails, the request
+//!   is answered all the same.
 //! - Requests that change something are refused with 403 where the browser says that a page of
 //!   another origin sent them. The cookie is `SameSite=Lax` and every body has to be declared as JSON
 //!   besides.
@@ -75,6 +80,7 @@ mod counted;
 mod database;
 mod input;
 mod invalidation;
+mod last_seen;
 mod limits;
 pub mod model;
 mod password;
@@ -87,6 +93,7 @@ mod stores;
 pub use accounts::Accounts;
 pub use app::App;
 pub use database::{Database, DatabaseError};
+pub use last_seen::{JournaledLastSeen, LastSeen};
 pub use limits::{Limits, NoNumber, PerMinute, SignInLimits};
 pub use password::{Busy, HeavyWork, OnTheSpot};
 pub use problem::Problem;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use larder_core::Timestamp;
+use larder_core::write_behind::Sequence;
 use serde::{Deserialize, Serialize};
 
 /// A product as lists show it, with what its reviews come to.
@@ -66,6 +68,17 @@ pub struct Account {
     pub email: String,
     /// When it was opened, as RFC 3339 has it, in UTC.
     pub created_at: String,
+}
+
+/// That somebody was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The id of the account.
+    pub account: i64,
+    /// When.
+    pub at: Timestamp,
+    /// The number of the write that says so. Of two the later has the larger.
+    pub write: Sequence,
 }
 
 /// What somebody is about to buy.

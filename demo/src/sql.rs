@@ -14,6 +14,9 @@ pub const INDEXES: &str = include_str!("../migrations/0002_indexes.sql");
 /// Creates the table of accounts, which is empty at first; after the others.
 pub const ACCOUNTS: &str = include_str!("../migrations/0003_accounts.sql");
 
+/// Gives accounts the columns of when they were last seen.
+pub const LAST_SEEN: &str = include_str!("../migrations/0004_last_seen.sql");
+
 /// One product: id, name, category, price in cents, stock.
 pub const INSERT_PRODUCT: &str = "INSERT INTO products (id, name, category, price_cents, stock) \
      VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -77,6 +80,16 @@ pub const INSERT_ACCOUNT: &str = "INSERT INTO accounts (email, password_hash, cr
 /// An account with the hash of its password, by its address.
 pub const ACCOUNT: &str =
     "SELECT id, email, created_at, password_hash FROM accounts WHERE email = ?1";
+
+/// Says when somebody was last seen: the account's id, milliseconds since the epoch, the number of the
+/// write. Changes nothing where a later write is known.
+pub const UPDATE_LAST_SEEN: &str = "UPDATE accounts \
+     SET last_seen_at = strftime('%Y-%m-%dT%H:%M:%fZ', ?2 / 1000.0, 'unixepoch'), \
+         last_seen_write = ?3 \
+     WHERE id = ?1 AND last_seen_write < ?3";
+
+/// When somebody was last seen, or NULL: by the account's id.
+pub const ACCOUNT_LAST_SEEN: &str = "SELECT last_seen_at FROM accounts WHERE id = ?1";
 
 /// All settings.
 pub const SETTINGS: &str = "SELECT name, value FROM settings";

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use larder_tests::demo_server::{command, program, wait_for_address};
 use larder_tests::e2e::{Load, Shop, Target};
+use larder_tests::eventually;
 use larder_tests::http_client::HttpClient;
 use larder_tests::process::Process;
 use larder_tests::redis_server::RedisServer;
@@ -63,6 +64,7 @@ fn help_names_every_argument_and_no_secret() -> Result<()> {
         for argument in [
             "--port",
             "--database",
+            "--journal",
             "--redis",
             "LARDER_REDIS_URL",
             "8787",
@@ -100,6 +102,7 @@ fn arguments_that_cannot_work_are_named() -> Result<()> {
     fails(&["--session-secret", SECRET], &["--session-secret", "LARDER_SESSION_SECRET", "32"])?;
     fails(&["--cookies", "never"], &["never", "auto, https, http"])?;
     fails(&["--trusted-proxies", "all"], &["all", "--trusted-proxies"])?;
+    fails(&["--journal", "no/such/folder"], &["no/such/folder", "--journal"])?;
     fails(&["--rate-limit-layout", "express"], &["--rate-limit-layout", "--redis"])?;
     fails(&["--rate-limit-layout", "plain"], &["plain", "larder, express"])
 }
@@ -284,6 +287,69 @@ async fn servers_with_one_secret_and_one_redis_share_their_sessions() -> Result<
         let is_told = said.contains("LARDER_SESSION_SECRET");
         ensure!(is_told == secrets.is_empty(), "with {secrets:?} it says: {said}");
         ensure!(!said.contains(old) && !said.contains(new), "it says its secret: {said}");
+    }
+    Ok(())
+}
+
+/// When somebody was last seen, as the database has it.
+fn last_seen(database: &Path) -> Result<Option<String>> {
+    let connection = rusqlite::Connection::open(database)?;
+    let sql = "SELECT last_seen_at FROM accounts WHERE email = 'zoe@example.org'";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+/// Where the journal is: in a file, or in Redis.
+fn journals(redis: &RedisServer) -> [Vec<String>; 2] {
+    [vec![], vec!["--redis".into(), redis.url()]]
+}
+
+#[tokio::test]
+async fn ctrl_c_saves_when_somebody_was_last_seen() -> Result<()> {
+    let redis = RedisServer::start();
+    for arguments in journals(&redis) {
+        let folder = TempDir::new()?;
+        let database = folder.path().join("shop.db");
+        let server = Process::start(command(&database)?.args(&arguments))?;
+        let shop = HttpClient::new(&wait_for_address(&server)?);
+        enter(&shop, "/api/v1/signup").await?;
+        stop(server)?;
+        let seen = last_seen(&database)?;
+        ensure!(seen.is_some(), "{arguments:?}: it was dropped");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_forgets_nobody_it_has_seen() -> Result<()> {
+    let redis = RedisServer::start();
+    for arguments in journals(&redis) {
+        let folder = TempDir::new()?;
+        let database = folder.path().join("shop.db");
+        let start = || -> Result<_> {
+            let server = Process::start(command(&database)?.args(&arguments))?;
+            let shop = HttpClient::new(&wait_for_address(&server)?);
+            Ok((server, shop))
+        };
+        let (server, shop) = start()?;
+        let cookie = enter(&shop, "/api/v1/signup").await?;
+        let pair = cookie.split(';').next().unwrap_or_default();
+        let seen = || async {
+            let answer = shop.get_with("/api/v1/me/seen", &[("cookie", pair)]).await?;
+            anyhow::Ok(answer.json()?["lastSeenAt"].as_str().map(str::to_owned))
+        };
+        eventually("the database has it", async || matches!(seen().await, Ok(Some(_)))).await;
+        let metrics = shop.get("/metrics").await?.text();
+        let lag = "larder_write_behind_lag_seconds{write_behind=\"last_seen\"}";
+        ensure!(metrics.contains(lag), "no {lag} in: {metrics}");
+
+        // Acknowledged, and on its way for a second.
+        let before = seen().await?;
+        server.killed()?;
+        let at_its_end = last_seen(&database)?;
+        let (server, _) = start()?;
+        let has_come = async || last_seen(&database).is_ok_and(|now| now > before);
+        eventually(&format!("{before:?}, then {at_its_end:?} is followed"), has_come).await;
+        stop(server)?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::products::find;
 use super::{no_store, nothing};
 use crate::app::App;
+use crate::database::Database;
 use crate::input::CartBody;
 use crate::model::{Account, Cart};
 use crate::problem::Problem;
@@ -42,6 +43,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Me {
 
 pub(crate) async fn show(me: Me) -> Response {
     no_store(me.account)
+}
+
+/// When they were last seen, as far as the database knows.
+pub(crate) async fn seen(app: App, me: Me) -> Result<Response, Problem> {
+    let last_seen_at = app.shared.database.last_seen(me.account.id).await?;
+    Ok(no_store(json!({ "lastSeenAt": last_seen_at })))
 }
 
 /// One of somebody's sessions.

@@ -40,9 +40,14 @@ async function show() {
   $("me").textContent = me ? me.email : "";
   $("known").hidden = $("places").hidden = me === null;
   $("enter").hidden = $("nobody").hidden = me !== null;
-  if (me) await showSessions();
+  if (me) await Promise.all([showSessions(), showSeen()]);
   await showCart(items);
   document.body.dataset.shown = me ? me.email : "nobody";
+}
+
+async function showSeen() {
+  const { lastSeenAt } = await ask("GET", "/api/v1/me/seen");
+  $("seen").textContent = lastSeenAt ? "on " + when.format(new Date(lastSeenAt)) : "never";
 }
 
 async function showSessions() {
