@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use larder_core::{Cache, Error, Timestamp, millis, seconds};
+use larder_core::{Cache, Error, Targets, Timestamp, millis, seconds};
 
 /// More users than these are not told apart, but all of them read from the database.
 const MOST_DEFERRED: usize = 1_000;
@@ -63,6 +63,11 @@ pub(crate) enum Invalidation {
 
 pub(crate) fn user_key(id: i64) -> String {
     format!("user:{id}")
+}
+
+/// What tells of these users: they themselves, and every list.
+fn made_stale_by(users: &[i64]) -> Targets {
+    Targets::new().keys(users.iter().copied().map(user_key)).pattern("users:*")
 }
 
 impl Invalidations {
@@ -127,12 +132,11 @@ impl Invalidations {
     }
 
     async fn invalidate(&self, users: &[i64], everyone: bool) -> Result<(), Error> {
-        self.cache.remove_many(users.iter().copied().map(user_key)).await?;
+        let mut stale = made_stale_by(users);
         if everyone {
-            self.cache.remove_matching("user:*").await?;
+            stale = stale.pattern("user:*");
         }
-        self.cache.remove_matching("users:*").await?;
-        Ok(())
+        self.cache.invalidate(&stale).await
     }
 
     fn defer(&self, id: i64) {
