@@ -11,6 +11,7 @@ use worker::js_sys::Reflect;
 use worker::{Env, Error, Result};
 
 use crate::d1::D1;
+use crate::seen::SeenQueue;
 use crate::{log, recorder};
 
 static ROUTER: OnceLock<Router> = OnceLock::new();
@@ -41,6 +42,7 @@ fn open(env: &Env, runtime: &WorkerRuntime) -> Result<Router> {
     let app = App::new(Arc::new(database), stores, accounts(env, runtime)?).map_err(refused)?;
     let requests = per_minute(env, "RATE_LIMIT", PerMinute::default())?;
     let limits = Limits::new(limiter(env, runtime)?, requests, ClientIp::cloudflare());
+    let app = app.last_seen(SeenQueue::new(env.queue("SEEN")?));
     Ok(app.metrics(render).limits(limits.map_err(refused)?).router())
 }
 

@@ -1,5 +1,7 @@
 //! Accounts, and the sessions of who is signed in.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -23,6 +25,7 @@ pub(super) const CASES: &[Case] = cases!["accounts":
     signing_out_ends_the_session_and_not_only_the_cookie,
     an_id_of_the_clients_own_is_worth_nothing,
     sessions_are_listed_and_ended_everywhere,
+    when_somebody_was_seen_comes_to_the_database,
     a_cart_holds_products_that_there_are,
     two_changes_at_once_leave_one_of_the_carts,
     nothing_of_a_visitor_is_kept_by_a_cache,
@@ -31,7 +34,10 @@ pub(super) const CASES: &[Case] = cases!["accounts":
 ];
 
 const PASSWORD: &str = "correct horse battery";
+/// How long a write may take that is made behind.
+const PATIENCE: Duration = Duration::from_secs(30);
 const ME: &str = "/api/v1/me";
+const SEEN: &str = "/api/v1/me/seen";
 const CART: &str = "/api/v1/me/cart";
 const SESSIONS: &str = "/api/v1/me/sessions";
 const SIGN_OUT: &str = "/api/v1/signout";
@@ -89,6 +95,21 @@ impl<'a> Browser<'a> {
         Ok(items(&self.get(CART).await?.json()?)?.clone())
     }
 
+    /// When the database has it that they were last seen, as soon as that is after another time.
+    async fn seen_after(&mut self, last: Option<String>) -> Result<Option<String>> {
+        let started = Instant::now();
+        loop {
+            let answer = self.get(SEEN).await?;
+            let answer = answer.expect_header("cache-control", "no-store")?.json()?;
+            let seen = answer["lastSeenAt"].as_str().map(str::to_owned);
+            if seen > last {
+                return Ok(seen);
+            }
+            ensure!(started.elapsed() < PATIENCE, "after {last:?} it is still {seen:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     async fn expect_stranger(&mut self) -> Result<()> {
         self.get(ME).await?.problem(StatusCode::UNAUTHORIZED, &[])?;
         self.get(SESSIONS).await?.problem(StatusCode::UNAUTHORIZED, &[])?;
@@ -138,6 +159,16 @@ async fn the_cookie_is_hidden_from_scripts_and_other_sites(shop: Shop) -> Result
     let is_secure = attributes.contains(&"Secure");
     let named = if is_secure { "__Host-session" } else { "session" };
     same("the cookie's name", name, Some(named))
+}
+
+async fn when_somebody_was_seen_comes_to_the_database(shop: Shop) -> Result<()> {
+    let mut browser = Browser::new(&shop);
+    browser.get(SEEN).await?.problem(StatusCode::UNAUTHORIZED, &[])?;
+    browser.sign_up("seen@example.org").await?.expect_status(StatusCode::CREATED)?;
+    let first = browser.seen_after(None).await?;
+    // Each of these requests is one more.
+    browser.seen_after(first).await?;
+    Ok(())
 }
 
 async fn an_address_has_one_account(shop: Shop) -> Result<()> {
