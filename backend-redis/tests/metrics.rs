@@ -63,6 +63,7 @@ async fn what_is_listed_is_measured() {
             .lazy()
             .unwrap()
     });
+    let _bus = metrics::with_local_recorder(&recorder, || store.bus());
     assert_eq!(figures.of("larder_redis_connections_total"), 0.0);
 
     let store = Arc::new(store);
