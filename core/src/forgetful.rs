@@ -111,6 +111,13 @@ impl<V: Forget> Forgetful<V> {
         result
     }
 
+    /// What `read` makes of the value of `key`, where there is one, forgotten or not.
+    pub(crate) fn read<R>(&self, key: &str, read: impl FnOnce(&V) -> Option<R>) -> Option<R> {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = lock(self.shard(hash));
+        read(&shard.find(hash, key)?.value)
+    }
+
     /// As [`change`](Self::change), where there is a value and `change` makes something of it; else
     /// `None`, and it is left as it is, also if it is forgotten. `change` says besides when the value
     /// is not yet forgotten, as it knows that sooner than the value; it may name an earlier moment.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use arrayvec::ArrayString;
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
 
@@ -9,6 +10,9 @@ use crate::error::Error;
 
 /// Random bytes of an id: 192 bits, where OWASP asks for 64 and Larder for 128 at least.
 const RANDOM_BYTES: usize = 24;
+
+/// Those bytes in base64url.
+const LENGTH: usize = 32;
 
 /// The bytes of a SHA-256 in base64url.
 pub(super) const DIGEST_LENGTH: usize = 43;
@@ -32,7 +36,7 @@ pub(super) const DIGEST_LENGTH: usize = 43;
 /// # Ok::<(), larder_core::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SessionId(Box<str>);
+pub struct SessionId(ArrayString<LENGTH>);
 
 impl SessionId {
     /// A new id.
@@ -44,16 +48,26 @@ impl SessionId {
         let mut bytes = [0; RANDOM_BYTES];
         getrandom::fill(&mut bytes)
             .map_err(|error| Error::NoRandomness { reason: error.to_string() })?;
-        Ok(Self(BASE64URL_NOPAD.encode(&bytes).into()))
+        let mut id = [0; LENGTH];
+        BASE64URL_NOPAD.encode_mut(&bytes, &mut id);
+        // Base64 is ASCII.
+        let id = ArrayString::from_byte_string(&id);
+        Ok(Self(id.map_err(|error| Error::NoRandomness { reason: error.to_string() })?))
     }
 
     /// An id that a client sent; `None` for what cannot be one. Whether there is such a session
     /// only the store knows.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let has_length = text.len() == BASE64URL_NOPAD.encode_len(RANDOM_BYTES);
-        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        (has_length && text.bytes().all(is_base64url)).then(|| Self(text.into()))
+        let text: &[u8; LENGTH] = text.as_bytes().try_into().ok()?;
+        let is_base64url =
+            |byte: u8| byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_');
+        // All of them, as then they are looked at together.
+        let is_one = text.iter().fold(true, |is_one, byte| is_one & is_base64url(*byte));
+        if !is_one {
+            return None;
+        }
+        ArrayString::from_byte_string(text).ok().map(Self)
     }
 
     /// The id itself, for the cookie.

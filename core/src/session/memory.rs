@@ -193,9 +193,11 @@ impl Inner {
     }
 
     fn load(&self, key: &str) -> Option<StoredSession> {
-        let now = self.runtime.now();
-        self.slots.change(key, now, |slot| {
-            slot.live(now).map(|(session, version)| stored(session, *version))
+        self.slots.read(key, |slot| match slot {
+            Slot::Live { session, version } if !self.runtime.has_passed(session.expires_at) => {
+                Some(stored(session, *version))
+            }
+            _ => None,
         })
     }
 

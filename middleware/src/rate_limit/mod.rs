@@ -119,6 +119,7 @@ mod service;
 
 pub use body::RateLimitBody;
 pub use by::By;
+pub(crate) use client_ip::push_address;
 pub use client_ip::{ClientIp, PeerAddr};
 pub use dialect::Dialect;
 pub use future::RateLimitFuture;

@@ -1,9 +1,12 @@
 //! What a request presents.
 
+use std::iter;
+
+use arrayvec::ArrayVec;
 use http::HeaderMap;
 use http::header::COOKIE;
 use larder_core::session::Presented;
-use percent_encoding::percent_decode;
+use memchr::memchr;
 
 use super::seal::Seal;
 
@@ -22,13 +25,13 @@ const MOST: usize = 16;
 /// `__Host-` prevents: with it browsers take the cookie from this host alone.
 pub(super) fn presented(headers: &HeaderMap, name: &str, seal: &Seal) -> Presented {
     let lines = headers.get_all(COOKIE).iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let pairs = lines.flat_map(|line| pairs(line.as_bytes()));
     let values = pairs.filter_map(|pair| value_of(pair.trim_ascii(), name.as_bytes())).take(MOST);
     let mut presented = Presented::new(None);
     for value in values {
-        let decoded = Decoded::of(value);
-        let text = decoded.as_ref().and_then(Decoded::as_str);
-        let Some(unsealed) = text.and_then(|text| seal.unseal(text)) else { continue };
+        let Some(decoded) = decoded(value) else { continue };
+        let Ok(text) = std::str::from_utf8(&decoded) else { continue };
+        let Some(unsealed) = seal.unseal(text) else { continue };
         presented = presented.or(unsealed.id);
         if unsealed.is_outdated {
             presented = presented.reissued();
@@ -37,45 +40,78 @@ pub(super) fn presented(headers: &HeaderMap, name: &str, seal: &Seal) -> Present
     presented
 }
 
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    iter::from_fn(move || {
+        let line = rest?;
+        let Some(end) = memchr(b';', line) else { return rest.take() };
+        rest = Some(&line[end + 1..]);
+        Some(&line[..end])
+    })
+}
+
 fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let value = pair.strip_prefix(name)?.trim_ascii_start().strip_prefix(b"=")?;
     Some(value.trim_ascii())
 }
 
-/// A value without its percent-encoding.
-struct Decoded {
-    bytes: [u8; LONGEST],
-    length: usize,
+/// A value without its percent-encoding. What is no escape stands for itself, as browsers have it
+/// (URL Standard, section 1.3).
+fn decoded(value: &[u8]) -> Option<ArrayVec<u8, LONGEST>> {
+    let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    let mut rest = unquoted.unwrap_or(value);
+    let mut decoded = ArrayVec::new();
+    while let Some(at) = memchr(b'%', rest) {
+        let (plain, escape) = rest.split_at(at);
+        decoded.try_extend_from_slice(plain).ok()?;
+        let (byte, length) = match escape {
+            [_, high, low, ..] => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, 3),
+                _ => (b'%', 1),
+            },
+            _ => (b'%', 1),
+        };
+        decoded.try_push(byte).ok()?;
+        rest = &escape[length..];
+    }
+    decoded.try_extend_from_slice(rest).ok()?;
+    Some(decoded)
 }
 
-impl Decoded {
-    fn of(value: &[u8]) -> Option<Self> {
-        let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-        let mut decoded = Self { bytes: [0; LONGEST], length: 0 };
-        for byte in percent_decode(unquoted.unwrap_or(value)) {
-            *decoded.bytes.get_mut(decoded.length)? = byte;
-            decoded.length += 1;
-        }
-        Some(decoded)
-    }
-
-    fn as_str(&self) -> Option<&str> {
-        std::str::from_utf8(self.bytes.get(..self.length)?).ok()
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::percent_decode;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::runtime::test;
 
     #[test]
     fn what_is_too_long_is_read_no_further() {
-        let decoded = |value: &[u8]| Some(Decoded::of(value)?.as_str()?.to_owned());
+        let decoded = |value: &[u8]| String::from_utf8(decoded(value)?.to_vec()).ok();
         assert_eq!(decoded(&b"%41".repeat(LONGEST)).unwrap(), "A".repeat(LONGEST));
         assert_eq!(decoded(&b"%41".repeat(LONGEST + 1)), None);
         assert_eq!(decoded(&[b'A'; 100_000]), None);
         assert_eq!(decoded(b"%FF"), None, "no UTF-8");
         assert_eq!(decoded(b"\"%2B\"").unwrap(), "+");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn escapes_are_read_as_others_read_them(value in "[a%0-9A-Fg.]{0,40}") {
+            let others: Vec<u8> = percent_decode(value.as_bytes()).collect();
+            prop_assert_eq!(decoded(value.as_bytes()).unwrap().to_vec(), others);
+        }
     }
 }

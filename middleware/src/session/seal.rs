@@ -16,6 +16,9 @@ const SIGNED: &str = "s:";
 /// The bytes of an HMAC with SHA-256.
 const TAG: usize = 32;
 
+/// The same in base64.
+const BASE64_TAG: usize = 43;
+
 /// Makes the values of cookies, and reads them.
 pub(super) struct Seal {
     /// By the secrets: in the form of Express, `s:<id>.<base64 of the HMAC-SHA256>`.
@@ -71,14 +74,13 @@ impl Seal {
         if let Some(unsealed) = self.decrypted(value) {
             return Some(unsealed);
         }
-        // At the last dot, as cookie-signature does it.
-        let (text, base64) = value.strip_prefix(SIGNED)?.rsplit_once('.')?;
+        // At the last dot, as cookie-signature does it: base64 has none.
+        let signed = value.strip_prefix(SIGNED)?;
+        let (text, base64) = signed.split_at_checked(signed.len().checked_sub(BASE64_TAG)?)?;
+        let text = text.strip_suffix('.')?;
         let id = SessionId::parse(text)?;
         let mut found = [0; TAG];
-        let has_length = BASE64_NOPAD.decode_len(base64.len()) == Ok(TAG);
-        if !has_length || BASE64_NOPAD.decode_mut(base64.as_bytes(), &mut found).is_err() {
-            return None;
-        }
+        BASE64_NOPAD.decode_mut(base64.as_bytes(), &mut found).ok()?;
         // Compared in constant time.
         let verifies = |key: &Hmac<Sha256>| tag(key, text).verify_slice(&found).is_ok();
         let place = self.signatures.iter().position(verifies)?;

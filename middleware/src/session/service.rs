@@ -38,23 +38,23 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (mut head, body) = request.into_parts();
         let shared = &*self.shared;
-        let mut presented = presented(&head.headers, &shared.cookie.name, &shared.seal);
-        if let Some(place) = shared.place.of(&head) {
+        let (place, mut request) = shared.place.of(request);
+        let mut presented = presented(request.headers(), &shared.cookie.name, &shared.seal);
+        if let Some(place) = place {
             presented = presented.seen_from(place);
         }
-        let sessions = match RequestRuntime::of(&head.extensions) {
+        let sessions = match RequestRuntime::of(request.extensions()) {
             Some(runtime) => Cow::Owned(shared.sessions.on(Arc::clone(runtime))),
             None => Cow::Borrowed(&shared.sessions),
         };
         let session = sessions.open_presented(presented);
         let given = Session::new(session.clone());
-        if let Some(witness) = head.extensions.get::<Witness>() {
+        if let Some(witness) = request.extensions().get::<Witness>() {
             witness.see(&given);
         }
-        head.extensions.insert(given);
-        let call = self.inner.call(Request::from_parts(head, body));
+        request.extensions_mut().insert(given);
+        let call = self.inner.call(request);
         SessionFuture::new(Arc::clone(&self.shared), session, call)
     }
 }

@@ -4,13 +4,13 @@ mod fields;
 mod forwarded;
 mod node;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use arrayvec::ArrayString;
 use compact_str::{CompactString, format_compact};
 use http::request::Parts;
-use http::{Extensions, HeaderName};
+use http::{Extensions, HeaderMap, HeaderName};
 
 use crate::runtime::connected_from;
 
@@ -134,9 +134,12 @@ impl ClientIp {
     /// The client's address, with a mapped one unmapped; `None` where it cannot be known.
     #[must_use]
     pub fn of(&self, request: &Parts) -> Option<IpAddr> {
-        let headers = &request.headers;
+        self.find(&request.headers, &request.extensions)
+    }
+
+    pub(crate) fn find(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         let address = match &self.source {
-            Source::Peer => PeerAddr::of(&request.extensions),
+            Source::Peer => PeerAddr::of(extensions),
             Source::XForwardedFor { proxies } => fields::from_the_right(headers, *proxies),
             Source::Forwarded { proxies } => forwarded::from_the_right(headers, *proxies),
             Source::Header(name) => fields::alone(headers, name),
@@ -160,6 +163,15 @@ impl ClientIp {
                 format_compact!("{}/{}", network(address, self.ipv6_prefix), self.ipv6_prefix)
             }
         })
+    }
+}
+
+/// Writes the address as it is displayed.
+pub(crate) fn push_address(text: &mut String, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => text.push_str(&dotted(address)),
+        // Never fails on a `String`.
+        IpAddr::V6(address) => write!(text, "{address}").unwrap_or_default(),
     }
 }
 
