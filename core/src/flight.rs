@@ -231,7 +231,7 @@ impl Flights {
     pub(crate) fn of<K: AsRef<str>>(&self, keys: &[K]) -> Vec<Arc<Flight>> {
         let mut found = Vec::new();
         for key in keys.iter().map(AsRef::as_ref) {
-            self.keys.invalidate(key);
+            let _ = self.keys.invalidate(key);
             found.extend(lock(&self.shard(key).flights).get(key).into_iter().flatten().cloned());
         }
         found
@@ -242,6 +242,11 @@ impl Flights {
         let mut found = self.of(&[key]);
         found.retain(|flight| !Arc::ptr_eq(flight, own));
         found
+    }
+
+    /// All of them, which are being invalidated.
+    pub(crate) fn every(&self) -> Vec<Arc<Flight>> {
+        self.matching(|_| true)
     }
 
     /// The flights of every key that `matches`, which are being invalidated.

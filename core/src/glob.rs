@@ -145,6 +145,18 @@ impl Glob {
             }
         }
     }
+
+    /// The one text that matches, if there is but one.
+    pub(crate) fn only_match(&self) -> Option<String> {
+        let only = self.literal_prefix();
+        (only.chars().count() == self.tokens.len()).then_some(only)
+    }
+
+    /// Whether a store may take `key` for a match: one that matches bytes where this matches
+    /// characters.
+    pub(crate) fn may_match(&self, key: &str) -> bool {
+        self.matches(key) || (!key.is_ascii() && key.starts_with(&self.literal_prefix()))
+    }
 }
 
 impl Token {

@@ -41,9 +41,20 @@ impl<const N: usize> Stripes<N> {
         self.stripes[stripe as usize % N].load(Ordering::Acquire) <= since
     }
 
-    /// Makes everything worthless that was read of this key before now.
-    pub(crate) fn invalidate(&self, key: &str) {
-        let number = self.last.fetch_add(1, Ordering::SeqCst) + 1;
-        self.stripes[self.of(key) as usize].fetch_max(number, Ordering::SeqCst);
+    /// Makes everything worthless that was read of this key before now. The number of that, and of the
+    /// invalidation in the stripe before it.
+    pub(crate) fn invalidate(&self, key: &str) -> (u64, u64) {
+        let number = self.next();
+        let before = self.stripes[self.of(key) as usize].fetch_max(number, Ordering::SeqCst);
+        (number, before)
+    }
+
+    /// A number for what concerns any key.
+    pub(crate) fn next(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
+        self.hasher.hash_one(bytes)
     }
 }

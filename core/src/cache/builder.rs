@@ -1,11 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::fleet::{Fleet, MakeFleet, Settings};
 use super::policy::Policy;
 use super::{Cache, Shared, Tags};
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::flight::Flights;
+use crate::invalidation::Invalidation;
 use crate::key::Namespace;
 use crate::layout::Layout;
 use crate::lease::Leases;
@@ -40,10 +42,14 @@ pub struct CacheBuilder {
     instant_clear: bool,
     local: Option<(u64, MakeTier)>,
     local_ttl: Duration,
+    bus: Option<(Arc<dyn Invalidation>, MakeFleet)>,
+    channel: Option<String>,
+    silence: Duration,
     policy: Policy,
 }
 
 const LOCAL_TTL: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(3);
 
 impl CacheBuilder {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
@@ -57,6 +63,9 @@ impl CacheBuilder {
             instant_clear: false,
             local: None,
             local_ttl: LOCAL_TTL,
+            bus: None,
+            channel: None,
+            silence: SILENCE,
             policy: Policy::default(),
         }
     }
@@ -196,6 +205,80 @@ impl CacheBuilder {
         self
     }
 
+    /// Tells the other processes that share the store what this cache writes and invalidates, and heeds
+    /// what they tell. None by default: then a value in front of the store stays for its
+    /// [`local_ttl`](Self::local_ttl).
+    ///
+    /// What one process invalidates goes from the store, then from its own memory, and then over the
+    /// bus; the call returns when the bus has taken it. The others forget what stands in front of their
+    /// store, and what loads that are under way find is not kept. Where the bus fails, the call
+    /// succeeds; what is to be told is kept, each key once, and told later. 10,000 keys, patterns and
+    /// tags wait so; more become one notice that everything may have changed.
+    ///
+    /// A process that may have missed something, because of a broken connection, a hole in the numbers
+    /// of a sender or a [silence](Self::invalidation_silence), holds what it has in front of the store
+    /// against it before it uses that again. While the bus cannot be heard, every read asks the store.
+    ///
+    /// Give every process that shares the store the same kind of bus and layout. In the layout
+    /// [`Plain`](Layout::Plain) the messages are bare patterns, on the channel `cache:invalidate`: those
+    /// of other services are obeyed, which removes what matches in this cache's namespace from the
+    /// store, too. They have neither senders nor numbers: what is missed is known by the connection
+    /// alone.
+    ///
+    /// The bus lives as long as the cache and its clones. It needs a runtime that goes on by itself: on
+    /// Workers, where one lives for a request, there is the `local_ttl` and nothing else.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, LocalBus, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// # let (store, bus) = (MemoryStore::new(), LocalBus::new());
+    /// let node = || Cache::builder(store.clone()).local(10_000).invalidation(bus.clone()).build();
+    /// let (here, there) = (node()?, node()?);
+    /// here.put("answer", &41).await?;
+    /// assert_eq!(there.get::<u32>("answer").await?.as_deref(), Some(&41));
+    ///
+    /// here.put("answer", &42).await?;
+    /// # tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    /// // a moment later:
+    /// assert_eq!(there.get::<u32>("answer").await?.as_deref(), Some(&42));
+    /// # Ok(()) }
+    /// ```
+    pub fn invalidation(mut self, bus: impl Invalidation) -> Self {
+        self.bus = Some((Arc::new(bus), Fleet::MAKE));
+        self
+    }
+
+    /// The channel of the [bus](Self::invalidation): `larder:invalidate` by default, and
+    /// `cache:invalidate` in the layout [`Plain`](Layout::Plain).
+    ///
+    /// What goes over it are complete keys. So caches of one store may share a channel whatever their
+    /// namespaces are; those of different stores need not.
+    pub fn invalidation_channel(mut self, name: impl Into<String>) -> Self {
+        self.channel = Some(name.into());
+        self
+    }
+
+    /// How long nothing may be heard over the [bus](Self::invalidation) before that is a sign that it
+    /// carries nothing. 3 seconds by default. Three times in it each cache says that it is alive.
+    ///
+    /// It bounds how old a value in front of the store may be when a notice is lost without a trace.
+    ///
+    /// ```
+    /// # use larder_core::{Cache, LocalBus, MemoryStore, millis};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new())
+    ///     .local(10_000)
+    ///     .invalidation(LocalBus::new())
+    ///     .invalidation_channel("shop:invalidate")
+    ///     .invalidation_silence(millis(900))
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn invalidation_silence(mut self, longest: Duration) -> Self {
+        self.silence = longest;
+        self
+    }
+
     /// The clock, timers and tasks to use. Those of the store by default.
     pub fn runtime(mut self, runtime: impl Runtime) -> Self {
         self.runtime = Arc::new(runtime);
@@ -225,13 +308,27 @@ impl CacheBuilder {
                 problem: "it is zero; give it at least a millisecond, or do without `local`".into(),
             });
         }
+        if self.bus.is_some() {
+            check_bus(&*self.runtime, self.silence)?;
+        }
         let name = self.name.or_else(|| self.namespace.clone());
+        let name = name.unwrap_or_else(|| "default".into());
+        let (channel, silence) = (self.channel, self.silence);
+        let join = self.bus.as_ref().map(|(_, make)| make.join);
+        let fleet = self.bus.map(|(bus, make)| {
+            let settings = Settings { bus, channel, silence };
+            (make.fleet)(settings, &self.layout, self.runtime.now(), &name)
+        });
+        let hears_others = fleet.is_some();
+        let local =
+            |(capacity, tier): (u64, MakeTier)| tier(capacity, self.local_ttl, hears_others);
         let mut cache = Cache {
             shared: Arc::new(Shared {
                 layout: self.layout,
                 flights: Arc::new(Flights::new()),
-                local: self.local.map(|(capacity, tier)| tier(capacity, self.local_ttl)),
-                meter: Meter::new(name.unwrap_or_else(|| "default".into())),
+                local: self.local.map(local),
+                fleet,
+                meter: Meter::new(name),
             }),
             store: self.store,
             leases: self.leases,
@@ -239,6 +336,7 @@ impl CacheBuilder {
             namespace: Namespace::default(),
             scopes: Tags::default(),
             policy: self.policy,
+            membership: None,
         };
         if let Some(namespace) = &self.namespace {
             cache = cache.in_namespace(namespace)?;
@@ -246,6 +344,27 @@ impl CacheBuilder {
         if self.instant_clear {
             cache = cache.stamping_its_namespace()?;
         }
-        Ok(cache)
+        Ok(match join {
+            Some(join) => join(cache),
+            None => cache,
+        })
     }
+}
+
+fn check_bus(runtime: &dyn Runtime, silence: Duration) -> Result<(), Error> {
+    if runtime.isolates_tasks() {
+        return Err(Error::Config {
+            setting: "invalidation",
+            problem: "the runtime lives for a request, and nobody listens between two of them; do \
+                      without a bus, and give `local_ttl` the time that a value may be old"
+                .into(),
+        });
+    }
+    if silence < Duration::from_millis(10) {
+        return Err(Error::Config {
+            setting: "invalidation_silence",
+            problem: format!("it is {silence:?}; give it at least 10 milliseconds"),
+        });
+    }
+    Ok(())
 }

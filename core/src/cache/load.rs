@@ -322,7 +322,8 @@ impl Cache {
         Some(async move {
             if lead.begin_write() {
                 let tags = stamps.iter().map(|stamp| &*stamp.key);
-                cache.keep_local::<F>(lead.key(), moment, &value, life, bytes.len(), tags);
+                cache.keep_local::<F>(lead.key(), moment, &value, life, &bytes, tags);
+                cache.note_written(&lead, &bytes);
                 let put = cache.store().put(lead.key(), bytes, ttl);
                 // Counted and logged there; the answer does not depend on it.
                 let _ = cache.metered(Operation::Write, put).await;

@@ -200,7 +200,8 @@ impl Cache {
             });
             for (lead, bytes, _, value, life) in &writes {
                 let tags = cache.scopes.keys();
-                cache.keep_local::<Coded<T>>(lead.key(), moment, value, *life, bytes.len(), tags);
+                cache.keep_local::<Coded<T>>(lead.key(), moment, value, *life, bytes, tags);
+                cache.note_written(lead, bytes);
             }
             let entries: Vec<PutEntry<'_>> = writes
                 .iter()

@@ -69,14 +69,51 @@ impl Cache {
         moment: Option<Moment>,
         value: &Presence<Arc<F::Value>>,
         life: Life,
-        bytes: usize,
+        stored: &[u8],
         mut tags: impl Iterator<Item = &'t str>,
     ) {
         if let (Some(local), Some(moment)) = (&self.shared.local, moment) {
             let value = value.as_ref().map(|value| Arc::clone(value) as _);
             let (kind, until) = (TypeId::of::<F>(), life.fresh_until.min(moment.until));
-            let found = Found { value, kind, until, bytes, tags: &mut tags };
+            let found = Found { value, kind, until, stored, tags: &mut tags };
             local.put(key, moment.mark, found, moment.at);
+        }
+    }
+
+    /// Keeps what was written since `moment` in front of the store, in place of what stood there.
+    pub(super) fn replace_local<'t, F: Form>(
+        &self,
+        key: &str,
+        moment: Option<Moment>,
+        value: &Presence<Arc<F::Value>>,
+        life: Life,
+        stored: &[u8],
+        mut tags: impl Iterator<Item = &'t str>,
+    ) {
+        if let (Some(local), Some(moment)) = (&self.shared.local, moment) {
+            let value = value.as_ref().map(|value| Arc::clone(value) as _);
+            let (kind, until) = (TypeId::of::<F>(), life.fresh_until.min(moment.until));
+            let found = Found { value, kind, until, stored, tags: &mut tags };
+            local.replace(key, moment.mark, found, moment.at);
+        }
+    }
+
+    /// What stands in front of the store, if `stored`, which was read there since `moment`, is its
+    /// stored form: then it needs not be decoded again.
+    pub(super) fn recheck_local<F: Form>(
+        &self,
+        key: &str,
+        stored: &[u8],
+        moment: Option<Moment>,
+    ) -> Option<Presence<Arc<F::Value>>> {
+        let (local, moment) = (self.shared.local.as_ref()?, moment?);
+        let fleet = self.shared.fleet.as_ref()?;
+        let kind = TypeId::of::<F>();
+        let found = local.recheck(key, kind, stored, moment.mark, &*self.runtime)?;
+        fleet.meter.checked();
+        match found {
+            None => Some(None),
+            Some(value) => value.downcast().ok().map(Some),
         }
     }
 

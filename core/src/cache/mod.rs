@@ -3,6 +3,7 @@
 mod builder;
 mod claim;
 mod entry;
+mod fleet;
 mod form;
 mod invalidate;
 mod leased;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use crate::error::{Error, StoreError};
 use crate::flight::Flights;
+use crate::invalidation::InvalidationStats;
 use crate::key::{self, KeyError, Namespace};
 use crate::layout::Layout;
 use crate::lease::Leases;
@@ -39,6 +41,7 @@ pub use write::Removal;
 
 pub(crate) use tags::Tags;
 
+use fleet::{Fleet, Membership};
 use policy::Policy;
 
 /// Typed values under string keys, over any [`Store`].
@@ -93,12 +96,16 @@ pub struct Cache {
     /// its own last.
     scopes: Tags,
     policy: Policy,
+    /// Ends what goes on with the bus, together with the last of these.
+    membership: Option<Arc<Membership>>,
 }
 
 struct Shared {
     layout: Layout,
     flights: Arc<Flights>,
     local: Option<Box<dyn Tier>>,
+    /// What is shared with other processes, where there is a bus.
+    fleet: Option<Fleet>,
     meter: Meter,
 }
 
@@ -293,6 +300,14 @@ impl Cache {
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         self.shared.meter.stats()
+    }
+
+    /// What has been counted of the [bus](CacheBuilder::invalidation) since the cache was built. All
+    /// zero without one.
+    #[must_use]
+    pub fn invalidation_stats(&self) -> InvalidationStats {
+        let fleet = self.shared.fleet.as_ref();
+        fleet.map(|fleet| fleet.stats(&*self.runtime)).unwrap_or_default()
     }
 
     /// How many loads are under way, their writes to the store included.

@@ -427,12 +427,15 @@ impl Cache {
         let why = match stored {
             Ok(None) => return None,
             Ok(Some(stored)) => {
+                if let Some(same) = self.recheck_local::<F>(key, &stored, moment) {
+                    return Some(same);
+                }
                 let has_passed = |deadline| self.runtime.has_passed(deadline);
                 match F::decode(self.layout(), &stored, has_passed) {
                     Stored::Fresh(value, life) => {
                         let value = value.map(Arc::new);
                         let tags = self.layout().stamps(&stored).map(|(tag, _)| tag);
-                        self.keep_local::<F>(key, moment, &value, life, stored.len(), tags);
+                        self.keep_local::<F>(key, moment, &value, life, &stored, tags);
                         return Some(value);
                     }
                     Stored::Expired => return None,

@@ -12,6 +12,7 @@ use super::Cache;
 use crate::epoch::{self, Stamp};
 use crate::error::{Error, StoreError};
 use crate::flight::{discredit, supersede};
+use crate::invalidation::Subject;
 use crate::key;
 use crate::layout::Layout;
 use crate::meter::Operation;
@@ -167,6 +168,10 @@ impl Cache {
         let result = self.metered(Operation::Remove, call).await;
         self.invalidate_local(epochs);
         discredit(tagged());
+        if result.is_ok() && !epochs.is_empty() {
+            self.tell(|| Subject::Tags(epochs.iter().map(|key| key.as_ref().to_owned()).collect()))
+                .await;
+        }
         result
     }
 

@@ -13,6 +13,7 @@ use crate::epoch::Stamp;
 use crate::error::{Error, SharedError, StoreError, StoreErrorKind};
 use crate::flight::{discredit, supersede};
 use crate::glob::Glob;
+use crate::invalidation::Subject;
 use crate::key;
 use crate::layout::{Life, Presence};
 use crate::meter::Operation;
@@ -230,16 +231,17 @@ impl Cache {
         let store = self.store();
         key::check("pattern", pattern.as_str(), store.capabilities().max_key_bytes, store.name())?;
         let pattern = pattern.within(self.namespace.prefix());
-        // A store may match bytes where `Glob` matches characters. A load that is not kept though
-        // it could be does no harm, one that is kept though it must not be would.
-        let prefix = pattern.literal_prefix();
-        let matches =
-            |key: &str| pattern.matches(key) || (!key.is_ascii() && key.starts_with(&prefix));
+        // A load that is not kept though it could be does no harm, one that is kept though it must
+        // not be would.
+        let matches = |key: &str| pattern.may_match(key);
         supersede(self.shared.flights.matching(matches), &*self.runtime).await;
         let cursor = cursor.unwrap_or_else(Cursor::beginning);
         let removal = self.remove_matches(&pattern, cursor, exhaustion).await;
         self.invalidate_local_matching(&pattern);
         discredit(self.shared.flights.matching(matches));
+        if removal.is_ok() {
+            self.tell(|| Subject::Patterns(vec![pattern.clone()])).await;
+        }
         removal
     }
 
@@ -336,6 +338,9 @@ impl Cache {
         let result = self.metered(operation, call).await;
         self.invalidate_local(keys);
         discredit(flights.of(keys));
+        if result.is_ok() {
+            self.tell_keys(keys).await;
+        }
         Ok(result?)
     }
 

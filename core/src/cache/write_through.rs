@@ -62,6 +62,9 @@ impl Cache {
         let result = self.metered(Operation::Remove, self.store().remove(key)).await;
         self.invalidate_local(&[key]);
         discredit(self.shared.flights.of(&[key]));
+        if result.is_ok() {
+            self.tell_keys(&[key]).await;
+        }
         result.map(drop)
     }
 }
@@ -120,6 +123,7 @@ impl<K: AsRef<str>> Entry<'_, K> {
                 return other.map(|_| value);
             }
         };
+        let moment = cache.moment();
         let put = cache.store().put(&key, bytes.clone(), cache.layout().store_ttl(left));
         let result = cache.metered(Operation::Write, put).await;
         if let Err(error) = result {
@@ -130,11 +134,10 @@ impl<K: AsRef<str>> Entry<'_, K> {
             };
         }
         undo.spare();
-        cache.invalidate_local(&[&key]);
-        let (found, moment) = (Some(Arc::clone(&value)), cache.moment());
-        let tags = stamps.iter().map(|stamp| &*stamp.key);
-        cache.keep_local::<Coded<T>>(&key, moment, &found, life, bytes.len(), tags);
+        let (found, tags) = (Some(Arc::clone(&value)), stamps.iter().map(|stamp| &*stamp.key));
+        cache.replace_local::<Coded<T>>(&key, moment, &found, life, &bytes, tags);
         discredit(flights.of(&[&key]));
+        cache.tell_keys(&[&key]).await;
         Ok(value)
     }
 }

@@ -10,8 +10,11 @@
 //! a bus may lose, repeat, hold up and reorder what it is given.
 
 mod channel;
+mod ear;
 mod local_bus;
+mod meter;
 mod notice;
+mod outbox;
 mod wire;
 
 use std::fmt;
@@ -24,7 +27,12 @@ use crate::error::StoreError;
 
 pub use channel::Channel;
 pub use local_bus::LocalBus;
+pub use meter::InvalidationStats;
 pub use notice::{NodeId, Notice, Origin, Subject};
+
+pub(crate) use ear::Ear;
+pub(crate) use meter::Meter;
+pub(crate) use outbox::{Outbox, Round};
 
 /// A bus that carries notices of invalidations between processes.
 ///

@@ -5,11 +5,16 @@
 //! list of the last patterns. A value is good as long as nothing that concerns it is younger than its
 //! mark. So an invalidation costs a number, and not a search; a hit costs two of them to compare, and
 //! takes no lock; and what was read before an invalidation, but is put in after it, is never found.
+//!
+//! Where other processes tell of their invalidations, some of them may be missed. What was read before
+//! such a moment is *suspect*: it is not used until it was held against the store, by its version. And
+//! while nobody knows whether any are missed, nothing is used unchecked.
 
 mod removals;
 
 use std::any::{Any, TypeId};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -40,6 +45,27 @@ pub(crate) trait Tier: Send + Sync {
     /// Puts in what was read or loaded after `mark`, and is good until `until` at most.
     fn put(&self, key: &str, mark: Mark, found: Found<'_, '_>, now: Timestamp);
 
+    /// Puts in what was written since `mark`, in place of anything that was read before; unless it was
+    /// invalidated by another since.
+    fn replace(&self, key: &str, mark: Mark, found: Found<'_, '_>, now: Timestamp);
+
+    /// What stands under `key` in this form, if it is what the store held after `mark`: it is not
+    /// suspect any more.
+    fn recheck(
+        &self,
+        key: &str,
+        kind: TypeId,
+        stored: &[u8],
+        mark: Mark,
+        runtime: &dyn Runtime,
+    ) -> Option<Presence<AnyValue>>;
+
+    /// Makes everything suspect that was read before now.
+    fn suspect(&self);
+
+    /// Nothing is used unchecked from `until` on.
+    fn trust_until(&self, until: Timestamp);
+
     /// Makes everything worthless that was read of this key, or under this tag, before now.
     fn invalidate(&self, key: &str);
 
@@ -48,7 +74,7 @@ pub(crate) trait Tier: Send + Sync {
 }
 
 /// Makes a tier: see [`Local::tier`].
-pub(crate) type MakeTier = fn(u64, Duration) -> Box<dyn Tier>;
+pub(crate) type MakeTier = fn(u64, Duration, bool) -> Box<dyn Tier>;
 
 /// The tier of one cache and its clones.
 pub(crate) struct Local {
@@ -58,6 +84,12 @@ pub(crate) struct Local {
     /// Of keys and tags.
     stripes: Stripes<STRIPES>,
     patterns: Removals,
+    /// What was read before this number is suspect.
+    suspect_before: AtomicU64,
+    /// Until when it is known that no invalidation was missed, in microseconds since the UNIX epoch.
+    trusted_until: AtomicU64,
+    /// Whether values can be suspect.
+    has_versions: bool,
 }
 
 /// A moment: what was read after it has seen everything that was invalidated before.
@@ -75,6 +107,8 @@ struct Held {
     mark: Mark,
     stripe: u32,
     weight: u32,
+    /// What tells its stored form from others of its key.
+    version: u64,
     /// The stripes of its tags.
     tags: Option<Arc<[u32]>>,
 }
@@ -99,12 +133,13 @@ const SMALLEST_SHARD: u64 = 256;
 
 impl Local {
     /// As a cache has it.
-    pub(crate) fn tier(capacity: u64, longest: Duration) -> Box<dyn Tier> {
-        Box::new(Self::new(capacity, longest))
+    pub(crate) fn tier(capacity: u64, longest: Duration, hears_others: bool) -> Box<dyn Tier> {
+        Box::new(Self::new(capacity, longest, hears_others))
     }
 
-    /// With room for `capacity` values of up to 4 KiB each, or fewer larger ones.
-    fn new(capacity: u64, longest: Duration) -> Self {
+    /// With room for `capacity` values of up to 4 KiB each, or fewer larger ones. Where invalidations
+    /// are to be heard of others, nothing is trusted before [`trust_until`](Tier::trust_until).
+    fn new(capacity: u64, longest: Duration, hears_others: bool) -> Self {
         let capacity = capacity.max(1);
         let cores = available_parallelism().map_or(1, usize::from) as u64;
         let shards = (16 * cores).min(capacity / SMALLEST_SHARD).max(1);
@@ -123,7 +158,15 @@ impl Local {
             // Only missing fields are an error, and none is missing.
             Err(_) => QuickCache::with_weighter(32, capacity, Weight),
         };
-        Self { entries, longest, stripes: Stripes::default(), patterns: Removals::default() }
+        Self {
+            entries,
+            longest,
+            stripes: Stripes::default(),
+            patterns: Removals::default(),
+            suspect_before: AtomicU64::new(0),
+            trusted_until: AtomicU64::new(if hears_others { 0 } else { u64::MAX }),
+            has_versions: hears_others,
+        }
     }
 
     fn stands(&self, stripe: u32, mark: Mark) -> bool {
@@ -145,6 +188,35 @@ impl Local {
         outlives
     }
 
+    fn with_stripes<'a>(&self, found: Found<'a, '_>) -> Striped<'a> {
+        let Found { value, kind, until, stored, tags } = found;
+        Striped { value, kind, until, stored, tags: tags.map(|tag| self.stripe(tag)).collect() }
+    }
+
+    fn insert(&self, key: &str, mark: Mark, found: Striped<'_>, now: Timestamp) {
+        let Striped { value, kind, until, stored, tags } = found;
+        let until = until.min(now + self.longest);
+        let stripe = self.stripe(key);
+        // Whatever was there may be the younger one; it is only ever given up for one that is good.
+        if now >= until || !self.stands(stripe, mark) {
+            return;
+        }
+        let tags = (!tags.is_empty()).then(|| tags.as_slice().into());
+        let weight = stored.len().div_ceil(UNIT_BYTES);
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX).max(1);
+        let version = if self.has_versions { self.version(stored) } else { 0 };
+        let held = Held { value, kind, until, mark, stripe, weight, version, tags };
+        self.entries.insert(key.into(), held);
+    }
+
+    fn version(&self, stored: &[u8]) -> u64 {
+        self.stripes.hash(stored)
+    }
+
+    fn trusted_until(&self) -> Timestamp {
+        Timestamp::from_micros(self.trusted_until.load(Ordering::Acquire))
+    }
+
     fn stripe(&self, key: &str) -> u32 {
         self.stripes.of(key)
     }
@@ -158,7 +230,8 @@ impl Tier for Local {
     fn get(&self, key: &str, kind: TypeId, runtime: &dyn Runtime) -> Option<Presence<AnyValue>> {
         let held = self.entries.get(key)?;
         let is_good = held.kind == kind
-            && !runtime.has_passed(held.until)
+            && !runtime.has_passed(held.until.min(self.trusted_until()))
+            && held.mark.keys >= self.suspect_before.load(Ordering::Acquire)
             && self.stands(held.stripe, held.mark)
             && held
                 .tags
@@ -174,21 +247,53 @@ impl Tier for Local {
     }
 
     fn put(&self, key: &str, mark: Mark, found: Found<'_, '_>, now: Timestamp) {
-        let Found { value, kind, until, bytes, tags } = found;
-        let until = until.min(now + self.longest);
-        let stripe = self.stripe(key);
-        // Whatever was there may be the younger one; it is only ever given up for one that is good.
-        if now >= until || !self.stands(stripe, mark) {
-            return;
+        let found = self.with_stripes(found);
+        self.insert(key, mark, found, now);
+    }
+
+    fn replace(&self, key: &str, mark: Mark, found: Found<'_, '_>, now: Timestamp) {
+        let found = self.with_stripes(found);
+        let (number, before) = self.stripes.invalidate(key);
+        let is_the_last = before <= mark.keys
+            && self.suspect_before.load(Ordering::SeqCst) <= mark.keys
+            && found.tags.iter().all(|stripe| self.stands(*stripe, mark));
+        if is_the_last {
+            self.insert(key, Mark { keys: number, ..mark }, found, now);
         }
-        let tags: SmallVec<[u32; 4]> = tags.map(|tag| self.stripe(tag)).collect();
-        let tags = (!tags.is_empty()).then(|| tags.as_slice().into());
-        let weight = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).max(1);
-        self.entries.insert(key.into(), Held { value, kind, until, mark, stripe, weight, tags });
+    }
+
+    fn recheck(
+        &self,
+        key: &str,
+        kind: TypeId,
+        stored: &[u8],
+        mark: Mark,
+        runtime: &dyn Runtime,
+    ) -> Option<Presence<AnyValue>> {
+        let held = self.has_versions.then(|| self.entries.get(key)).flatten()?;
+        let is_the_same = held.kind == kind
+            && held.version == self.version(stored)
+            && !runtime.has_passed(held.until);
+        if !is_the_same {
+            return None;
+        }
+        let value = held.value.clone();
+        if self.stands(held.stripe, mark) {
+            self.entries.insert(key.into(), Held { mark, ..held });
+        }
+        Some(value)
+    }
+
+    fn suspect(&self) {
+        self.suspect_before.fetch_max(self.stripes.next(), Ordering::SeqCst);
+    }
+
+    fn trust_until(&self, until: Timestamp) {
+        self.trusted_until.store(until.as_micros(), Ordering::SeqCst);
     }
 
     fn invalidate(&self, key: &str) {
-        self.stripes.invalidate(key);
+        let _ = self.stripes.invalidate(key);
     }
 
     fn invalidate_matching(&self, pattern: &Glob) {
@@ -202,7 +307,16 @@ pub(crate) struct Found<'a, 't> {
     pub(crate) kind: TypeId,
     /// When its own life is over.
     pub(crate) until: Timestamp,
-    /// How large it is in its stored form.
-    pub(crate) bytes: usize,
+    /// Its stored form.
+    pub(crate) stored: &'a [u8],
     pub(crate) tags: &'a mut (dyn Iterator<Item = &'t str> + 'a),
+}
+
+/// [`Found`], with the stripes of its tags.
+struct Striped<'a> {
+    value: Presence<AnyValue>,
+    kind: TypeId,
+    until: Timestamp,
+    stored: &'a [u8],
+    tags: SmallVec<[u32; 4]>,
 }
