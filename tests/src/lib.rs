@@ -2,6 +2,8 @@
 //!
 //! - [`conformance`]: what every backend has to do, as a list of cases that a backend's test hands
 //!   its store. Compiles to every target, so that it runs where the backend does.
+//! - [`fleet`]: processes that share a store and a bus, and how long each may see what another has
+//!   invalidated.
 //! - [`histories`]: what a store of rate limits says to random histories of a key with hostile times,
 //!   beside the pure function.
 //! - [`simulation`]: callers over a database whose rows change, and what they may see of the past.
@@ -28,6 +30,7 @@ pub mod demo_server;
 pub mod e2e;
 #[cfg(feature = "native")]
 mod eventually;
+pub mod fleet;
 pub mod histories;
 #[cfg(feature = "native")]
 pub mod http_client;
