@@ -6,7 +6,8 @@
 //! - [`Notice`]: who says what was invalidated. [`Heard`]: what a listener hears, the bus' own troubles
 //!   among it.
 //!
-//! A cache numbers its notices and tells by the numbers of the others whether it has missed any, so that
+//! A cache is given a bus by [`CacheBuilder::invalidation`](crate::CacheBuilder::invalidation). It numbers
+//! its notices and tells by the numbers of the others whether it has missed any, so that
 //! a bus may lose, repeat, hold up and reorder what it is given.
 
 mod channel;
