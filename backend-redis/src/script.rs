@@ -18,6 +18,11 @@ impl Script {
         let script = redis::Script::new(&text);
         Self { text, script }
     }
+
+    /// One that begins with what several have in common.
+    pub(crate) fn after(beginning: &str, body: &str) -> Self {
+        Self::new([beginning, body].concat())
+    }
 }
 
 /// One run of a script.

@@ -3,6 +3,7 @@
 
 mod support;
 
+use larder_core::session::race::{Act, Remains, judge};
 use larder_core::session::{SessionId, SessionRecord, Touch, Updated, Value};
 use larder_core::{
     Error, Session, SessionStore, Sessions, Store, StoreErrorKind, hours, millis, minutes, seconds,
@@ -158,6 +159,43 @@ async fn signing_out_everywhere_finds_a_session_that_moves() {
         }
         assert_eq!(one.of_user("zoë").await.unwrap(), [], "round {round}");
     }
+}
+
+/// Of each visitor several requests at the same time, of any kind, over two services.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_meets_nothing_is_lost_and_nobody_is_back() {
+    let server = RedisServer::start();
+    // So that a request that reads writes as well.
+    let service =
+        async || Sessions::builder(store(&server).await).touch_every(seconds(0)).build().unwrap();
+    let services = [service().await, service().await];
+    let (mut lost, mut late) = (0, 0);
+    for visitor in 0..u64::from(ROUNDS) {
+        let mut random = fastrand::Rng::with_seed(visitor);
+        let acts: Vec<Act> =
+            (0..random.usize(2..6)).filter_map(|_| random.choice(Act::ALL)).collect();
+        let user = format!("visitor {visitor}");
+        let id = sign_in(&services[0], &user).await;
+        let requests: Vec<_> = acts
+            .into_iter()
+            .enumerate()
+            .map(|(number, act)| {
+                let sessions = services[number % services.len()].clone();
+                let (user, id) = (user.clone(), id.clone());
+                tokio::spawn(async move { act.perform(number, &sessions, &user, id).await })
+            })
+            .collect();
+        let mut outcomes = Vec::new();
+        for request in requests {
+            outcomes.push(request.await.unwrap().unwrap());
+        }
+        let remains = Remains::of(&services[1], &user).await.unwrap();
+        judge(&outcomes, &remains).unwrap_or_else(|wrong| panic!("{user}: {wrong}"));
+        lost += outcomes.iter().filter(|it| it.is_lost).count();
+        late += outcomes.iter().filter(|it| !it.was_signed_in).count();
+    }
+    assert!(lost > 0 && late > 0, "none met another: {lost} were lost, {late} came too late");
+    assert_eq!(eternal(&server), "");
 }
 
 #[tokio::test]

@@ -92,12 +92,12 @@ pub(super) fn read_text(bytes: &[u8]) -> Option<String> {
 }
 
 pub(super) fn version(token: Token) -> Version {
-    Version::new(format!("{:032x}", u128::from_be_bytes(token)))
+    Version::of_token(token)
 }
 
 /// What the version was made of; of one that is none of this store's, what nothing has.
 pub(super) fn token(version: &Version) -> Token {
-    u128::from_str_radix(version.as_str(), 16).unwrap_or(0).to_be_bytes()
+    version.token().unwrap_or_default()
 }
 
 /// What these bytes say at `now`; or why they say nothing.

@@ -1,5 +1,7 @@
 //! Sessions, changed by scripts inside of Redis.
 
+#[cfg(test)]
+mod differential;
 mod express;
 mod frame;
 mod index;
@@ -130,7 +132,7 @@ struct Scripts {
 
 impl Scripts {
     fn new() -> Self {
-        let script = |body| Script::new([include_str!("standing.lua"), body].concat());
+        let script = |body| Script::after(include_str!("standing.lua"), body);
         Self {
             create: script(include_str!("create.lua")),
             update: script(include_str!("update.lua")),

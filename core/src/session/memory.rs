@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use metrics::counter;
 
 use super::SessionRecord;
+use super::slot::{Ended, Slot, stored};
 use super::store::{
-    SessionCapabilities, SessionStore, StoredSession, StrongSessionStore, TOMBSTONE, Touch,
-    Updated, UserSession, Version,
+    SessionCapabilities, SessionStore, StoredSession, StrongSessionStore, Touch, Updated,
+    UserSession, Version,
 };
 use crate::error::StoreError;
 use crate::forgetful::{Forget, Forgetful};
@@ -44,20 +45,6 @@ struct Inner {
     runtime: Arc<dyn Runtime>,
 }
 
-#[derive(Default)]
-enum Slot {
-    #[default]
-    Empty,
-    Live {
-        session: Arc<SessionRecord>,
-        version: u64,
-    },
-    Tombstone {
-        until: Timestamp,
-        moved_to: Option<String>,
-    },
-}
-
 /// Keys that were a user's when they were written, and when those sessions end: whether they are
 /// still the user's, their slots say.
 #[derive(Default)]
@@ -65,40 +52,13 @@ struct KeysOfUser(BTreeMap<String, Timestamp>);
 
 impl Forget for Slot {
     fn forgotten_at(&self) -> Timestamp {
-        match self {
-            Self::Empty => Timestamp::EPOCH,
-            Self::Live { session, .. } => session.expires_at,
-            Self::Tombstone { until, .. } => *until,
-        }
+        self.ends_at()
     }
 }
 
 impl Forget for KeysOfUser {
     fn forgotten_at(&self) -> Timestamp {
         self.0.values().max().copied().unwrap_or_default()
-    }
-}
-
-impl Slot {
-    fn live(&mut self, now: Timestamp) -> Option<(&mut Arc<SessionRecord>, &mut u64)> {
-        match self {
-            Self::Live { session, version } if session.is_live(now) => Some((session, version)),
-            _ => None,
-        }
-    }
-
-    /// Why there is nothing to change here.
-    fn absence(&self, now: Timestamp) -> Updated {
-        match self {
-            Self::Tombstone { until, moved_to: Some(to) } if now < *until => {
-                Updated::Moved(to.clone())
-            }
-            _ => Updated::Gone,
-        }
-    }
-
-    fn bury(&mut self, now: Timestamp, moved_to: Option<String>) {
-        *self = Self::Tombstone { until: now + TOMBSTONE, moved_to };
     }
 }
 
@@ -232,49 +192,17 @@ impl Inner {
     ) -> bool {
         let mut key = key.to_owned();
         while except != Some(&key) {
-            let ended = self.slots.change(&key, now, |slot| match slot.live(now) {
-                Some((session, _)) if one_of_them(session) => {
-                    let ended = Arc::clone(session);
-                    slot.bury(now, None);
-                    Ok(Some(ended))
-                }
-                Some(_) => Ok(None),
-                None => Err(slot.absence(now)),
-            });
-            match ended {
-                Ok(Some(ended)) => {
+            match self.slots.change(&key, now, |slot| slot.end(now, &one_of_them)) {
+                Ended::Now(ended) => {
                     self.unindex(now, &key, ended.user.as_deref());
                     return true;
                 }
-                Ok(None) => return false,
-                Err(Updated::Moved(to)) => key = to,
-                Err(_) => return false,
+                Ended::MovedTo(to) => key = to,
+                Ended::Anothers | Ended::Gone => return false,
             }
         }
         false
     }
-
-    /// Does `change` where the session still has the version `expected`.
-    fn where_unchanged(
-        &self,
-        now: Timestamp,
-        key: &str,
-        expected: &Version,
-        change: impl FnOnce(&mut Slot) -> Updated,
-    ) -> Updated {
-        self.slots.change(key, now, |slot| {
-            let stored = slot.live(now).map(|(session, version)| stored(session, *version));
-            match stored {
-                None => slot.absence(now),
-                Some(stored) if stored.version != *expected => Updated::Conflict(Box::new(stored)),
-                Some(_) => change(slot),
-            }
-        })
-    }
-}
-
-fn stored(session: &Arc<SessionRecord>, version: u64) -> StoredSession {
-    StoredSession::new(Arc::clone(session), Version::number(version))
 }
 
 #[async_trait]
@@ -306,13 +234,7 @@ impl SessionStore for MemorySessions {
     ) -> Result<Option<Version>, StoreError> {
         let (now, number) = (self.inner.runtime.now(), self.inner.version());
         self.inner.index(now, key, session);
-        Ok(self.inner.slots.change(key, now, |slot| {
-            if now < slot.forgotten_at() {
-                return None;
-            }
-            *slot = Slot::Live { session: Arc::new(session.clone()), version: number };
-            Some(Version::number(number))
-        }))
+        Ok(self.inner.slots.change(key, now, |slot| slot.create(now, number, session)))
     }
 
     async fn update(
@@ -323,24 +245,13 @@ impl SessionStore for MemorySessions {
     ) -> Result<Updated, StoreError> {
         let (now, number) = (self.inner.runtime.now(), self.inner.version());
         self.inner.index(now, key, session);
-        Ok(self.inner.where_unchanged(now, key, expected, |slot| {
-            *slot = Slot::Live { session: Arc::new(session.clone()), version: number };
-            Updated::Done(Version::number(number))
-        }))
+        let update = |slot: &mut Slot| slot.update(now, expected, number, session);
+        Ok(self.inner.slots.change(key, now, update))
     }
 
     async fn touch(&self, key: &str, touch: &Touch) -> Result<bool, StoreError> {
         let now = self.inner.runtime.now();
-        let touched = self.inner.slots.change(key, now, |slot| {
-            let (session, _) = slot.live(now)?;
-            let session = Arc::make_mut(session);
-            if session.seen_at <= touch.seen_at {
-                session.seen_at = touch.seen_at;
-                session.seen_from.clone_from(&touch.seen_from);
-            }
-            session.expires_at = session.expires_at.max(touch.expires_at);
-            Some(session.clone())
-        });
+        let touched = self.inner.slots.change(key, now, |slot| slot.touch(now, touch));
         if let Some(session) = &touched {
             self.inner.index(now, key, session);
         }
@@ -359,20 +270,17 @@ impl SessionStore for MemorySessions {
         let Some(version) = self.create(new_key, session).await? else {
             return Ok(Updated::Taken);
         };
-        let mut moved = None;
-        let updated = inner.where_unchanged(now, key, expected, |slot| {
-            moved = slot.live(now).map(|(session, _)| Arc::clone(session));
-            slot.bury(now, Some(new_key.to_owned()));
-            Updated::Done(version)
-        });
-        match moved {
-            Some(moved) => inner.unindex(now, key, moved.user.as_deref()),
-            None => {
+        match inner.slots.change(key, now, |slot| slot.leave(now, expected, new_key)) {
+            Ok(left) => {
+                inner.unindex(now, key, left.and_then(|left| left.user.clone()).as_deref());
+                Ok(Updated::Done(version))
+            }
+            Err(refusal) => {
                 inner.slots.change(new_key, now, |slot| *slot = Slot::Empty);
                 inner.unindex(now, new_key, session.user.as_deref());
+                Ok(*refusal)
             }
         }
-        Ok(updated)
     }
 
     async fn remove(&self, key: &str) -> Result<bool, StoreError> {
@@ -386,9 +294,8 @@ impl SessionStore for MemorySessions {
         let mut found: Vec<UserSession> = keys
             .into_iter()
             .filter_map(|key| {
-                let session = self.inner.slots.change(&key, now, |slot| {
-                    slot.live(now).map(|(session, _)| Arc::clone(session))
-                })?;
+                let session =
+                    self.inner.slots.change(&key, now, |slot| slot.session(now).cloned())?;
                 (session.user.as_deref() == Some(user)).then(|| UserSession::of(key, &session))
             })
             .collect();

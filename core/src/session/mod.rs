@@ -14,6 +14,8 @@
 //! log-out wins over every save that was under way.
 
 mod handle;
+#[cfg(any(test, feature = "testing"))]
+pub mod histories;
 mod id;
 mod life;
 mod memory;
@@ -24,6 +26,7 @@ pub mod race;
 mod record;
 mod save;
 mod sessions;
+mod slot;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -38,5 +41,5 @@ pub use save::{Saved, SessionCookie};
 pub use sessions::{Sessions, SessionsBuilder};
 pub use store::{
     KeyedBy, SessionCapabilities, SessionStore, StoredSession, StrongSessionStore, TOMBSTONE,
-    Touch, Updated, UserSession, Version,
+    TRIES, Touch, Updated, UserSession, Version,
 };

@@ -6,12 +6,9 @@ use super::handle::{State, Stored};
 use super::meter::Operation;
 use super::record::SessionRecord;
 use super::store::{StoredSession, Touch, Updated, Version};
-use super::{Session, SessionId};
+use super::{Session, SessionId, TRIES};
 use crate::error::Error;
 use crate::time::Timestamp;
-
-/// How often a save is tried that others come before.
-const TRIES: u32 = 16;
 
 /// What came of [`Session::save`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

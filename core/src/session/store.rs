@@ -16,6 +16,9 @@ use crate::time::{Timestamp, minutes};
 /// before it ended.
 pub const TOMBSTONE: Duration = minutes(5);
 
+/// How often a change of a session is tried that others come before.
+pub const TRIES: u32 = 16;
+
 /// A store of sessions.
 ///
 /// A session that was removed does not come back: [`create`](Self::create) makes what is not there,
@@ -230,6 +233,28 @@ impl Version {
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into().into())
+    }
+
+    /// A version that is a token, drawn for one write, which no other write has.
+    ///
+    /// ```
+    /// use larder_core::session::Version;
+    ///
+    /// let version = Version::of_token([7; 16]);
+    /// assert_eq!(version.token(), Some([7; 16]));
+    /// assert_eq!(Version::new("7").token(), None);
+    /// ```
+    #[must_use]
+    pub fn of_token(token: [u8; 16]) -> Self {
+        Self::new(format!("{:032x}", u128::from_be_bytes(token)))
+    }
+
+    /// The token that [`of_token`](Self::of_token) made it of; `None` for one of another making.
+    #[must_use]
+    pub fn token(&self) -> Option<[u8; 16]> {
+        let is_whole = self.0.len() == 32;
+        let token = u128::from_str_radix(&self.0, 16).ok().filter(|_| is_whole);
+        token.map(u128::to_be_bytes)
     }
 
     /// A version that is a number, which takes no allocation.

@@ -167,12 +167,12 @@ pub(crate) fn values(session: &SessionRecord) -> Result<Vec<u8>, Failure> {
 }
 
 pub(crate) fn version(token: Token) -> Version {
-    Version::new(format!("{:032x}", u128::from_be_bytes(token)))
+    Version::of_token(token)
 }
 
 /// What the version was made of; of one that is none of this store's, what nothing has.
 pub(crate) fn token(version: &Version) -> Token {
-    u128::from_str_radix(version.as_str(), 16).unwrap_or(0).to_be_bytes()
+    version.token().unwrap_or_default()
 }
 
 /// For how long, in milliseconds, a user's index knows of a key beyond the end of the session

@@ -128,7 +128,7 @@ struct Scripts {
 
 impl Scripts {
     fn new() -> Self {
-        let script = |body| Script::new([include_str!("standing.lua"), body].concat());
+        let script = |body| Script::after(include_str!("standing.lua"), body);
         Self {
             load: script(include_str!("load.lua")),
             create: script(include_str!("create.lua")),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use larder_core::session::{
-    SessionCapabilities, SessionRecord, StoredSession, TOMBSTONE, Touch, Updated, UserSession,
-    Version,
+    SessionCapabilities, SessionRecord, StoredSession, TOMBSTONE, TRIES, Touch, Updated,
+    UserSession, Version,
 };
 use larder_core::{
     Runtime, SessionStore, StoreError, StoreErrorKind, StrongSessionStore, Timestamp,
@@ -22,9 +22,6 @@ use crate::sessions::frame::{self, Token};
 use crate::sessions::index::Write;
 use crate::sessions::of_user::Ended;
 use crate::sessions::{AT_ONCE, draw};
-
-/// How often something is tried that others come before.
-const TRIES: u32 = 16;
 
 /// A session's text and note, to be written.
 pub(super) struct Written {
