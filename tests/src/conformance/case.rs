@@ -46,7 +46,8 @@ pub enum Need {
     RateLimits,
     /// Every check sees every check before it.
     ExactCounts,
-    /// The backend keeps sessions.
+    /// The backend keeps sessions. Asked of one handle, so that an eventual store has to do it in
+    /// one place.
     Sessions,
     /// Every call on a session sees all that was acknowledged before it.
     StrongSessions,

@@ -11,11 +11,11 @@ cases!("sessions::records", "13":
     what_is_created_is_loaded [Need::Sessions],
     what_stands_is_not_created_anew [Need::StrongSessions],
     what_ended_is_not_created_anew [Need::StrongSessions],
-    an_update_needs_the_version [Need::StrongSessions],
-    nothing_is_updated_that_is_not_there [Need::StrongSessions],
-    a_touch_moves_the_end_and_nothing_else [Need::StrongSessions],
-    a_touch_brings_nothing_forward_and_nothing_back [Need::StrongSessions],
-    a_session_is_gone_after_its_time [Need::StrongSessions],
+    an_update_needs_the_version [Need::Sessions],
+    nothing_is_updated_that_is_not_there [Need::Sessions],
+    a_touch_moves_the_end_and_nothing_else [Need::Sessions],
+    a_touch_brings_nothing_forward_and_nothing_back [Need::Sessions],
+    a_session_is_gone_after_its_time [Need::Sessions],
 );
 
 async fn what_is_created_is_loaded(bench: Bench) -> CaseResult {

@@ -8,11 +8,12 @@ use crate::conformance::case::{cases, ensure, ensure_eq};
 use crate::conformance::{Bench, CaseResult, Need};
 
 cases!("sessions::renewals", "12":
-    nothing_stands_under_the_old_key [Need::StrongSessions],
-    an_update_is_told_where_it_went [Need::StrongSessions],
-    a_renewal_needs_the_version [Need::StrongSessions],
+    nothing_stands_under_the_old_key [Need::Sessions],
+    nothing_is_created_under_the_old_key [Need::StrongSessions],
+    an_update_is_told_where_it_went [Need::Sessions],
+    a_renewal_needs_the_version [Need::Sessions],
     a_renewal_takes_no_key_that_is_taken [Need::StrongSessions],
-    an_end_follows [Need::StrongSessions],
+    an_end_follows [Need::Sessions],
 );
 
 async fn nothing_stands_under_the_old_key(bench: Bench) -> CaseResult {
@@ -26,9 +27,17 @@ async fn nothing_stands_under_the_old_key(bench: Bench) -> CaseResult {
     ensure_eq!(it.number_at(&old).await?, None, "what stands under the old key");
     let touch = Touch::new(record.seen_at, None, record.expires_at);
     ensure!(!it.store.touch(&old, &touch).await?, "a touch under the old key");
-    let anew = it.store.create(&old, &record).await?;
-    ensure_eq!(anew, None, "a creation under the old key");
     done(it.store.update(&new, &moved, &it.record(3, minutes(1))).await?)?;
+    Ok(())
+}
+
+async fn nothing_is_created_under_the_old_key(bench: Bench) -> CaseResult {
+    let it = Subject::new(bench)?;
+    let (old, new) = (it.key("old"), it.key("new"));
+    let version = it.create(&old, &it.record(1, minutes(1))).await?;
+    done(it.store.renew(&old, &version, &new, &it.record(2, minutes(1))).await?)?;
+    let anew = it.store.create(&old, &it.record(3, minutes(1))).await?;
+    ensure_eq!(anew, None, "a creation under the old key");
     Ok(())
 }
 

@@ -8,11 +8,11 @@ use crate::conformance::case::{cases, ensure, ensure_eq};
 use crate::conformance::{Bench, CaseResult, Need};
 
 cases!("sessions::users", "13":
-    a_list_shows_who_was_seen_last_first [Need::StrongSessions],
-    a_list_holds_nothing_of_others [Need::StrongSessions],
-    all_but_one_end [Need::StrongSessions],
-    a_renewed_session_stays_its_users [Need::StrongSessions],
-    the_one_that_stays_does_not_end_by_its_old_key [Need::StrongSessions],
+    a_list_shows_who_was_seen_last_first [Need::Sessions],
+    a_list_holds_nothing_of_others [Need::Sessions],
+    all_but_one_end [Need::Sessions],
+    a_renewed_session_stays_its_users [Need::Sessions],
+    the_one_that_stays_does_not_end_by_its_old_key [Need::Sessions],
     what_is_ended_by_one_handle_is_gone_for_another [Need::StrongSessions],
 );
 
