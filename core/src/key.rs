@@ -169,10 +169,13 @@ impl Namespace {
     pub(crate) fn full_key_in<'b>(
         &self,
         buffer: &'b mut KeyBuffer,
-        key: &str,
+        key: &'b str,
         max_bytes: usize,
         store: &'static str,
     ) -> Result<&'b str, KeyError> {
+        if self.0.is_empty() {
+            return check_key(key, max_bytes, store).map(|()| key);
+        }
         if key.is_empty() {
             return Err(KeyError::Empty { what: "key" });
         }

@@ -326,6 +326,8 @@ impl CacheBuilder {
             shared: Arc::new(Shared {
                 layout: self.layout,
                 flights: Arc::new(Flights::new()),
+                max_key_bytes: self.store.capabilities().max_key_bytes,
+                store: self.store.name(),
                 local: self.local.map(local),
                 fleet,
                 meter: Meter::new(name),

@@ -38,7 +38,7 @@ impl Cache {
     ) -> Result<Option<Presence<Arc<F::Value>>>, Error> {
         let Some(local) = &self.shared.local else { return Ok(None) };
         let mut buffer = KeyBuffer::default();
-        let (max, store) = (self.store.capabilities().max_key_bytes, self.store.name());
+        let (max, store) = (self.shared.max_key_bytes, self.shared.store);
         let key = self.namespace.full_key_in(&mut buffer, key, max, store)?;
         let found = local.get(key, TypeId::of::<F>(), &*self.runtime);
         Ok(found.and_then(|found| match found {

@@ -103,6 +103,9 @@ pub struct Cache {
 struct Shared {
     layout: Layout,
     flights: Arc<Flights>,
+    /// What the store says of itself, which it is not asked for every key.
+    max_key_bytes: usize,
+    store: &'static str,
     local: Option<Box<dyn Tier>>,
     /// What is shared with other processes, where there is a bus.
     fleet: Option<Fleet>,
@@ -332,8 +335,7 @@ impl Cache {
     }
 
     fn full_key(&self, key: &str) -> Result<String, KeyError> {
-        let store = &self.store;
-        self.namespace.full_key(key, store.capabilities().max_key_bytes, store.name())
+        self.namespace.full_key(key, self.shared.max_key_bytes, self.shared.store)
     }
 
     /// Calls the store, and counts how long it took and whether it failed.
