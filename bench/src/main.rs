@@ -1,10 +1,11 @@
 //! Larder beside its peers, as a table: `cargo xtask bench`, or `cargo run --release -p
 //! larder-bench` where redis-server and wrk are installed.
 //!
-//! - [`memory`], [`redis_reads`], [`loads`], [`journals`], [`limits`], [`redis_limits`], [`http`],
+//! - [`memory`], [`redis_reads`], [`bus`], [`loads`], [`journals`], [`limits`], [`redis_limits`], [`http`],
 //!   [`sessions`], [`workers`]: what is compared.
 //! - [`rounds`]: how; [`table`]: how it is printed; [`servers`]: the programs beside this one.
 
+mod bus;
 mod http;
 mod journals;
 mod limits;
@@ -62,6 +63,8 @@ enum Comparison {
     Memory,
     /// A typed read through Redis
     Redis,
+    /// How long what was replaced is still served elsewhere
+    Bus,
     /// Loads of one cold key
     Loads,
     /// A write into a journal
@@ -135,12 +138,20 @@ fn run(arguments: &Arguments) -> Result<()> {
     if wanted(Comparison::Limits) {
         limits::compare(effort, print)?;
     }
-    let on_redis =
-        [Comparison::Redis, Comparison::Loads, Comparison::Journals, Comparison::RedisLimits];
+    let on_redis = [
+        Comparison::Redis,
+        Comparison::Bus,
+        Comparison::Loads,
+        Comparison::Journals,
+        Comparison::RedisLimits,
+    ];
     if on_redis.into_iter().any(wanted) {
         let redis = Redis::start(None)?;
         if wanted(Comparison::Redis) {
             redis_reads::compare(effort, &redis, print)?;
+        }
+        if wanted(Comparison::Bus) {
+            bus::measure(effort, &redis, print)?;
         }
         if wanted(Comparison::Loads) {
             loads::count(effort, &redis, print)?;

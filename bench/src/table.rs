@@ -19,9 +19,11 @@ pub(crate) enum Figures {
     Rate { ours: f64, peers: f64, ratio: Ratio },
     /// Something counted; the worst of the rounds.
     Count(u64),
+    /// Milliseconds, of which there is no peer's.
+    Millis(f64),
 }
 
-/// What the ratio, or the count, has to be.
+/// What the ratio, the count or the time has to be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
     AtMost(f64),
@@ -36,6 +38,7 @@ impl Row {
         let value = match &self.figures {
             Figures::Nanos { ratio, .. } | Figures::Rate { ratio, .. } => ratio.median,
             Figures::Count(count) => *count as f64,
+            Figures::Millis(millis) => *millis,
         };
         match self.goal {
             Goal::AtMost(limit) => Some(value <= limit),
@@ -78,6 +81,7 @@ impl fmt::Display for Row {
                 write!(f, "{ours:.1} k/s | {peers:.1} k/s | {ratio}")?;
             }
             Figures::Count(count) => write!(f, "{count} | – | –")?,
+            Figures::Millis(millis) => write!(f, "{millis:.2} ms | – | –")?,
         }
         let met = match self.is_met() {
             Some(true) => "yes",

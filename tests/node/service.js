@@ -98,6 +98,24 @@ function cacheMiddleware({ ttl, keyPrefix = 'http-cache', keyGenerator }) {
   };
 }
 
+// A connection that is subscribed takes no other commands.
+const subscriber = redis.duplicate();
+subscriber.on('error', (error) => console.error('redis:', error.message));
+const INVALIDATION_CHANNEL = 'cache:invalidate';
+
+async function publishInvalidation(pattern) {
+  await redis.publish(INVALIDATION_CHANNEL, pattern);
+}
+
+async function subscribeToInvalidation(handler) {
+  subscriber.on('message', async (channel, message) => {
+    if (channel === INVALIDATION_CHANNEL) {
+      await handler(message);
+    }
+  });
+  await subscriber.subscribe(INVALIDATION_CHANNEL);
+}
+
 const cache = new CacheService();
 const app = express();
 app.use(express.json({ strict: false }));
@@ -131,6 +149,21 @@ app.delete('/cache', handle(async (req, res) => {
   await cache.delPattern(req.query.pattern);
   res.json({});
 }));
+// Invalidations: what this service publishes, and the patterns that it has heard and obeyed.
+const obeyed = [];
+app.post('/invalidate', handle(async (req, res) => {
+  await publishInvalidation(req.body.pattern);
+  res.json({});
+}));
+app.get('/obeyed', (req, res) => res.json(obeyed));
+const listening = subscribeToInvalidation(async (pattern) => {
+  const keys = await redis.keys(pattern);
+  if (keys.length > 0) {
+    await redis.del(...keys);
+  }
+  obeyed.push(pattern);
+});
+
 // What JSON.stringify makes of a value: the measure for every other writer.
 app.post('/stringify', (req, res) => {
   res.type('text/plain').send(JSON.stringify(req.body.value));
@@ -214,7 +247,7 @@ for (const [name, options] of Object.entries(sessionOptions)) {
   );
 }
 
-sessionClient.connect().then(() => {
+Promise.all([sessionClient.connect(), listening]).then(() => {
   const server = app.listen(0, '127.0.0.1', () => {
     console.log(`listening on ${server.address().port}`);
   });

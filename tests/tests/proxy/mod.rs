@@ -1,5 +1,7 @@
 //! A way to a server of this machine that can be cut, or fall silent.
 
+#![allow(dead_code)] // No program of tests needs all of it.
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
