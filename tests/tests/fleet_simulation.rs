@@ -3,7 +3,7 @@
 //! A seed that fails is printed with what happened. `LARDER_SIMULATION_SEED=<seed>` runs it alone,
 //! `LARDER_SIMULATION_SEEDS=<number>` runs more or fewer than usual.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -69,9 +69,13 @@ fn simulate_all(seeds: std::ops::Range<u64>) -> (Outcome, Vec<u64>) {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         for thread in threads {
-            let (outcome, seeds) = thread.join().expect("a thread of simulations");
-            all.add(&outcome);
-            failed.extend(seeds);
+            match thread.join() {
+                Ok((outcome, seeds)) => {
+                    all.add(&outcome);
+                    failed.extend(seeds);
+                }
+                Err(panic) => resume_unwind(panic),
+            }
         }
     });
     failed.sort_unstable();
