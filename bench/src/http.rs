@@ -269,6 +269,12 @@ impl Server {
         Ok(server)
     }
 
+    /// Is asked as that one is: what a request weighs is no merit of either.
+    pub(crate) fn asked_as(mut self, other: &Self) -> Self {
+        self.cookie.clone_from(&other.cookie);
+        self
+    }
+
     pub(crate) fn requests_per_second(&self, length: Duration) -> Result<f64> {
         let mut wrk = on_core(Core::Client, "wrk");
         wrk.args(["--threads", "1", "--connections", CONNECTIONS, "--duration"])

@@ -1,8 +1,8 @@
 //! Larder beside its peers, as a table: `cargo xtask bench`, or `cargo run --release -p
 //! larder-bench` where redis-server and wrk are installed.
 //!
-//! - [`memory`], [`redis_reads`], [`bus`], [`loads`], [`journals`], [`limits`], [`redis_limits`], [`http`],
-//!   [`sessions`], [`workers`]: what is compared.
+//! - [`memory`], [`local`], [`redis_reads`], [`bus`], [`loads`], [`journals`], [`limits`],
+//!   [`redis_limits`], [`http`], [`sessions`], [`workers`]: what is compared.
 //! - [`rounds`]: how; [`table`]: how it is printed; [`servers`]: the programs beside this one.
 
 mod bus;
@@ -10,6 +10,7 @@ mod http;
 mod journals;
 mod limits;
 mod loads;
+mod local;
 mod memory;
 mod redis_limits;
 mod redis_reads;
@@ -61,6 +62,8 @@ enum Task {
 enum Comparison {
     /// A hit in memory
     Memory,
+    /// A hit of a typed value in the local tier
+    Local,
     /// A typed read through Redis
     Redis,
     /// How long what was replaced is still served elsewhere
@@ -134,6 +137,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     let print = |row: Row| println!("{row}");
     if wanted(Comparison::Memory) {
         memory::compare(effort, print)?;
+    }
+    if wanted(Comparison::Local) {
+        local::compare(effort, print)?;
     }
     if wanted(Comparison::Limits) {
         limits::compare(effort, print)?;

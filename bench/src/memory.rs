@@ -30,9 +30,13 @@ pub(crate) fn compare(effort: Effort, mut row: impl FnMut(Row)) -> Result<()> {
         for threads in [1, 2] {
             let draws = &draws[..threads];
             let contestants: Vec<Turn<'_>> = vec![
-                Box::new(|| nanos_per_read(&keys, draws, |key| store.get_sync(key))),
-                Box::new(|| nanos_per_read(&keys, draws, |key| quick_cache.get(key))),
-                Box::new(|| nanos_per_read(&keys, draws, |key| moka.get(key))),
+                Box::new(|| {
+                    nanos_per_read(draws, |order| hits(&keys, order, |key| store.get_sync(key)))
+                }),
+                Box::new(|| {
+                    nanos_per_read(draws, |order| hits(&keys, order, |key| quick_cache.get(key)))
+                }),
+                Box::new(|| nanos_per_read(draws, |order| hits(&keys, order, |key| moka.get(key)))),
             ];
             let results = rounds::play(effort.rounds, contestants)?;
             let plural = if threads == 1 { "" } else { "s" };
@@ -70,28 +74,34 @@ fn filled_store(keys: &[String]) -> Result<MemoryStore> {
     Ok(store)
 }
 
-/// Every thread reads the keys of one of `draws`, all at the same time.
-fn nanos_per_read(
-    keys: &[String],
+fn hits(keys: &[String], order: &[u32], get: impl Fn(&str) -> Option<Bytes>) -> Result<usize> {
+    Ok(order.iter().filter(|n| black_box(get(&keys[**n as usize])).is_some()).count())
+}
+
+/// Every thread reads the keys of one of `draws`, all at the same time; `read` says how many of them
+/// it found.
+pub(crate) fn nanos_per_read(
     draws: &[Vec<u32>],
-    get: impl Fn(&str) -> Option<Bytes> + Sync,
+    read: impl Fn(&[u32]) -> Result<usize> + Sync,
 ) -> Result<f64> {
     let start = Barrier::new(draws.len());
-    let read = |draws: &[u32]| {
+    let turn = |order: &[u32]| {
         start.wait();
         let started = Instant::now();
-        let mut hits = 0;
-        for &n in draws {
-            hits += usize::from(black_box(get(&keys[n as usize])).is_some());
-        }
-        (hits, started.elapsed().as_nanos() as f64 / draws.len() as f64)
+        let hits = read(order)?;
+        ensure!(
+            hits == order.len(),
+            "{} of {} reads found nothing",
+            order.len() - hits,
+            order.len()
+        );
+        Ok(started.elapsed().as_nanos() as f64 / order.len() as f64)
     };
-    let threads: Vec<(usize, f64)> = thread::scope(|scope| {
-        let threads: Vec<_> = draws.iter().map(|draws| scope.spawn(|| read(draws))).collect();
+    let threads: Vec<Result<f64>> = thread::scope(|scope| {
+        let threads: Vec<_> = draws.iter().map(|order| scope.spawn(|| turn(order))).collect();
         threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
-    let hits: usize = threads.iter().map(|(hits, _)| hits).sum();
-    let reads: usize = draws.iter().map(Vec::len).sum();
-    ensure!(hits == reads, "{} of {reads} reads found nothing", reads - hits);
-    Ok(threads.iter().map(|(_, nanos)| nanos).sum::<f64>() / threads.len() as f64)
+    ensure!(threads.len() == draws.len(), "a thread panicked");
+    let nanos: f64 = threads.into_iter().sum::<Result<f64>>()?;
+    Ok(nanos / draws.len() as f64)
 }

@@ -68,13 +68,13 @@ pub(crate) async fn redis_store(url: &str) -> Result<RedisStore<Pool>> {
 
 pub(crate) fn compare(effort: Effort, mut row: impl FnMut(Row)) -> Result<()> {
     let redis = Redis::start(Some(Core::Client))?;
-    let bare = Server::start(Front::Bare, None)?;
     for (name, ours, peer, goal) in [
         ("memory", Front::Session, Front::TowerSessions, 0.9),
         ("Redis", Front::SessionRedis, Front::TowerSessionsRedis, 0.55),
     ] {
         let url = redis.url();
         let (ours, peer) = (Server::start(ours, Some(&url))?, Server::start(peer, Some(&url))?);
+        let bare = Server::start(Front::Bare, None)?.asked_as(&ours);
         let contestants: Vec<Turn<'_>> = [&ours, &bare, &peer]
             .into_iter()
             .map(|server| Box::new(|| server.requests_per_second(effort.wrk)) as Turn<'_>)

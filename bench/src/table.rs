@@ -53,7 +53,7 @@ impl Row {
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AtMost(limit) => write!(f, "≤ {limit}"),
+            Self::AtMost(limit) => write!(f, "≤ {}", (limit * 100.0).round() / 100.0),
             Self::Below(limit) => write!(f, "< {limit}"),
             Self::AtLeast(limit) => write!(f, "≥ {limit}"),
             Self::Exactly(count) => write!(f, "{count}"),
