@@ -29,11 +29,15 @@ pub(super) struct Cipher {
 }
 
 impl Cipher {
-    pub(super) fn new(secret: &Secret, name: &str) -> Self {
+    pub(super) fn new(secret: &Secret, name: &str) -> Result<Self, Error> {
         let mut key = Key::default();
-        // Fails for keys of more than 8,160 bytes alone.
-        let _ = Hkdf::<Sha256>::new(None, secret.bytes()).expand(PURPOSE, &mut key);
-        Self { cipher: XChaCha20Poly1305::new(&key), name: name.into() }
+        // Fails for keys of more than 8,160 bytes alone; but what it left then were no secret.
+        let derived = Hkdf::<Sha256>::new(None, secret.bytes()).expand(PURPOSE, &mut key);
+        derived.map_err(|error| Error::Config {
+            setting: "secrets",
+            problem: format!("no key can be derived from one: {error}"),
+        })?;
+        Ok(Self { cipher: XChaCha20Poly1305::new(&key), name: name.into() })
     }
 
     pub(super) fn encrypt(&self, id: &SessionId) -> Result<String, Error> {
@@ -75,7 +79,7 @@ mod tests {
 
     #[test]
     fn an_id_cannot_be_read_and_no_two_values_are_the_same() {
-        let seal = Seal::encrypted(&[secret("keyboard cat")], "session");
+        let seal = Seal::encrypted(&[secret("keyboard cat")], "session").unwrap();
         let id = SessionId::random().unwrap();
         let (one, other) = (seal.seal(&id).unwrap(), seal.seal(&id).unwrap());
         assert_ne!(one, other);
@@ -89,7 +93,7 @@ mod tests {
     #[test]
     fn no_character_can_be_another_and_the_cookie_cannot_have_another_name() {
         let (secret, id) = (secret("keyboard cat"), SessionId::random().unwrap());
-        let seal = Seal::encrypted(std::slice::from_ref(&secret), "session");
+        let seal = Seal::encrypted(std::slice::from_ref(&secret), "session").unwrap();
         let value = seal.seal(&id).unwrap();
         for place in 0..value.len() {
             let mut tampered = value.clone();
@@ -98,22 +102,26 @@ mod tests {
             assert_eq!(seal.unseal(&tampered), None, "{tampered}");
             assert_eq!(seal.unseal(&value[..place]), None);
         }
-        assert_eq!(Seal::encrypted(&[secret], "other").unseal(&value), None);
+        assert_eq!(Seal::encrypted(&[secret], "other").unwrap().unseal(&value), None);
     }
 
     #[test]
     fn secrets_are_changed_and_signed_values_are_read_still() {
         let (new, old) = (secret("new"), secret("old"));
         let id = SessionId::random().unwrap();
-        let of_old = Seal::encrypted(std::slice::from_ref(&old), "session").seal(&id).unwrap();
+        let of_old =
+            Seal::encrypted(std::slice::from_ref(&old), "session").unwrap().seal(&id).unwrap();
         let signed = Seal::signed(std::slice::from_ref(&new)).seal(&id).unwrap();
         let signed = signed.replace("%3A", ":").replace("%2B", "+").replace("%2F", "/");
-        let both = Seal::encrypted(&[new.clone(), old], "session");
+        let both = Seal::encrypted(&[new.clone(), old], "session").unwrap();
         for value in [&of_old, &signed] {
             let unsealed = both.unseal(value).unwrap();
             assert_eq!((unsealed.id, unsealed.is_outdated), (id.clone(), true), "{value}");
         }
-        assert_eq!(Seal::encrypted(std::slice::from_ref(&new), "session").unseal(&of_old), None);
+        assert_eq!(
+            Seal::encrypted(std::slice::from_ref(&new), "session").unwrap().unseal(&of_old),
+            None
+        );
         assert_eq!(Seal::signed(&[new]).unseal(&of_old), None);
     }
 }

@@ -254,7 +254,7 @@ impl SessionLayerBuilder {
         let (cookie, secrets) = (self.attributes.cookie()?, self.secrets.checked()?);
         let seal = Seal::signed(secrets);
         #[cfg(feature = "encrypted-cookies")]
-        let seal = if self.is_encrypted { Seal::encrypted(secrets, &cookie.name) } else { seal };
+        let seal = if self.is_encrypted { Seal::encrypted(secrets, &cookie.name)? } else { seal };
         let shared = Shared { cookie, seal, sessions: self.sessions, place: self.place };
         Ok(SessionLayer { shared: Arc::new(shared) })
     }

@@ -48,9 +48,9 @@ impl Seal {
 
     /// For cookies of that name.
     #[cfg(feature = "encrypted-cookies")]
-    pub(super) fn encrypted(secrets: &[Secret], name: &str) -> Self {
-        let cipher = |secret| Cipher::new(secret, name);
-        Self { ciphers: secrets.iter().map(cipher).collect(), ..Self::signed(secrets) }
+    pub(super) fn encrypted(secrets: &[Secret], name: &str) -> Result<Self, Error> {
+        let ciphers = secrets.iter().map(|secret| Cipher::new(secret, name));
+        Ok(Self { ciphers: ciphers.collect::<Result<_, _>>()?, ..Self::signed(secrets) })
     }
 
     /// The value for an id, as it stands in a cookie.

@@ -6,16 +6,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use data_encoding::BASE64URL_NOPAD;
-use larder_core::session::{Data, SessionRecord, StrongSessionStore, Updated, Value as Stored};
+use larder_core::session::{
+    Data, SessionRecord, StrongSessionStore, TRIES, Updated, Value as Stored,
+};
 use larder_core::{SessionStore, Timestamp};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tower_sessions_core::session::{Id, Record};
 use tower_sessions_core::session_store::{Error, ExpiredDeletion, Result};
-
-/// How often something is tried that others come before.
-const TRIES: u32 = 16;
 
 type FindUser = dyn Fn(&HashMap<String, Value>) -> Option<String> + Send + Sync;
 
