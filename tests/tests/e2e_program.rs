@@ -326,7 +326,8 @@ async fn a_server_that_is_killed_forgets_nobody_it_has_seen() -> Result<()> {
         let folder = TempDir::new()?;
         let database = folder.path().join("shop.db");
         let start = || -> Result<_> {
-            let server = Process::start(command(&database)?.args(&arguments))?;
+            let server =
+                Process::start(command(&database)?.args(&arguments).args(["--rate-limit", "0"]))?;
             let shop = HttpClient::new(&wait_for_address(&server)?);
             Ok((server, shop))
         };
