@@ -11,7 +11,7 @@ use crate::{
 
 /// What cargo selects, of all packages at once so that what they share is built once. The
 /// documentation's examples are for native targets.
-const SELECTION: [&str; 18] = [
+const SELECTION: [&str; 20] = [
     "--package",
     "larder-core",
     "--package",
@@ -30,6 +30,8 @@ const SELECTION: [&str; 18] = [
     "rate_limit",
     "--test",
     "session",
+    "--test",
+    "invalidate",
 ];
 
 /// How many programs that makes: three libraries, and the tests beside two of them.
