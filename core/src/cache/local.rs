@@ -29,6 +29,20 @@ impl Moment {
     }
 }
 
+impl Moment {
+    fn found<'a, 't, F: Form>(
+        &self,
+        value: &Presence<Arc<F::Value>>,
+        life: Life,
+        stored: &'a [u8],
+        tags: &'a mut (dyn Iterator<Item = &'t str> + 'a),
+    ) -> Found<'a, 't> {
+        let value = value.as_ref().map(|value| Arc::clone(value) as _);
+        let until = life.fresh_until.min(self.until);
+        Found { value, kind: TypeId::of::<F>(), until, stored, tags }
+    }
+}
+
 impl Cache {
     /// What stands in front of the store, if anything good does.
     #[inline]
@@ -73,9 +87,7 @@ impl Cache {
         mut tags: impl Iterator<Item = &'t str>,
     ) {
         if let (Some(local), Some(moment)) = (&self.shared.local, moment) {
-            let value = value.as_ref().map(|value| Arc::clone(value) as _);
-            let (kind, until) = (TypeId::of::<F>(), life.fresh_until.min(moment.until));
-            let found = Found { value, kind, until, stored, tags: &mut tags };
+            let found = moment.found::<F>(value, life, stored, &mut tags);
             local.put(key, moment.mark, found, moment.at);
         }
     }
@@ -91,9 +103,7 @@ impl Cache {
         mut tags: impl Iterator<Item = &'t str>,
     ) {
         if let (Some(local), Some(moment)) = (&self.shared.local, moment) {
-            let value = value.as_ref().map(|value| Arc::clone(value) as _);
-            let (kind, until) = (TypeId::of::<F>(), life.fresh_until.min(moment.until));
-            let found = Found { value, kind, until, stored, tags: &mut tags };
+            let found = moment.found::<F>(value, life, stored, &mut tags);
             local.replace(key, moment.mark, found, moment.at);
         }
     }
