@@ -223,7 +223,10 @@ impl CacheBuilder {
     /// [`Plain`](Layout::Plain) the messages are bare patterns, on the channel `cache:invalidate`: those
     /// of other services are obeyed, which removes what matches in this cache's namespace from the
     /// store, too. They have neither senders nor numbers: what is missed is known by the connection
-    /// alone.
+    /// alone. Nor do they tell a write from a removal. What is put is told as its key, and whoever hears
+    /// that removes the key from the store, with the new value: after a
+    /// [`put`](crate::Cache::put) or a [`write_through`](crate::Cache::write_through) the next reader
+    /// loads again, unless nobody else listens.
     ///
     /// The bus lives as long as the cache and its clones. It needs a runtime that goes on by itself: on
     /// Workers, where one lives for a request, there is the `local_ttl` and nothing else.

@@ -7,6 +7,7 @@ mod golden;
 mod harness;
 mod memory_store;
 mod notices;
+mod plain_notices;
 mod system_runtime;
 
 harness::natively! {
