@@ -21,6 +21,14 @@ pub struct Args {
     #[arg(long, value_name = "PORT", default_value_t = 8787)]
     pub port: u16,
 
+    /// How many servers to start, each with a port of its own from --port on, with users in its own
+    /// memory in front of the store, and a bus over which it hears what the others change. The page
+    /// shows them together. In Redis the bus is its channels; without --redis all have one store in
+    /// memory
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub nodes: u16,
+
     /// The file of the SQLite database; created where it is missing
     #[arg(long, value_name = "FILE", default_value = "larder-demo.db")]
     pub database: PathBuf,

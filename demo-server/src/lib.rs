@@ -3,7 +3,8 @@
 //! In the order a reader needs it:
 //!
 //! - [`Args`]: the command line.
-//! - [`run`]: from the command line to the end of the last request.
+//! - [`run`]: from the command line to the end of the last request. `kept` is where caches and sessions
+//!   are, `shop` one server, `nodes` several of them that share a store and a bus.
 //! - [`SqliteDatabase`]: the shop's database, created and filled at the first start.
 //! - [`Threads`]: where passwords are hashed.
 //! - [`install_recorder`]: the metrics.
@@ -11,10 +12,13 @@
 
 mod args;
 mod fill;
+mod kept;
+mod nodes;
 mod progress;
 mod recorder;
 mod run;
 mod server;
+mod shop;
 mod sqlite;
 mod stop;
 mod threads;

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 /// From what a hit in memory takes to what a request may take, in seconds.
 const SECONDS: [f64; 16] = [
@@ -20,11 +22,20 @@ const UPKEEP: Duration = Duration::from_secs(5);
 ///
 /// Where one is installed already.
 pub fn install_recorder() -> anyhow::Result<impl Fn() -> String + Send + Sync + 'static> {
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
-        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_keys".into()), &KEYS))
+    let handle = builder()
         .and_then(PrometheusBuilder::install_recorder)
         .context("the recorder for metrics cannot be installed")?;
+    Ok(kept_up(handle))
+}
+
+/// A recorder for some threads of this process, whose metrics [`kept_up`] renders.
+pub(crate) fn recorder() -> anyhow::Result<PrometheusRecorder> {
+    let builder = builder().context("a recorder for metrics cannot be made")?;
+    Ok(builder.build_recorder())
+}
+
+/// What renders the metrics; called inside of a Tokio runtime.
+pub(crate) fn kept_up(handle: PrometheusHandle) -> impl Fn() -> String + Send + Sync + 'static {
     let upkeep = handle.clone();
     tokio::spawn(async move {
         let mut every = tokio::time::interval(UPKEEP);
@@ -34,5 +45,11 @@ pub fn install_recorder() -> anyhow::Result<impl Fn() -> String + Send + Sync + 
             upkeep.run_upkeep();
         }
     });
-    Ok(move || handle.render())
+    move || handle.render()
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_keys".into()), &KEYS)
 }

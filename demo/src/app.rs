@@ -10,6 +10,7 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use larder_core::invalidation::InvalidationStats;
 use larder_core::{Cache, Error, RateLimitStore, Runtime, Store, minutes, seconds};
 use larder_http::{RequestRuntime, ResponseCache};
 
@@ -20,7 +21,10 @@ use crate::database::Database;
 use crate::invalidation::Invalidations;
 use crate::last_seen::{self, LastSeen};
 use crate::limits::{Limits, SignInLimits};
+use crate::model::{User, UserChange};
+use crate::problem::Problem;
 use crate::same_origin;
+use crate::source::Source;
 use crate::stores::Stores;
 
 const PRODUCTS_TTL: Duration = minutes(1);
@@ -70,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) last_seen: Option<Arc<dyn LastSeen>>,
     pub(crate) limits: Option<Limits>,
     pub(crate) metrics: Option<RenderMetrics>,
+    /// How many servers a page shows together; one does not count.
+    pub(crate) nodes: Option<usize>,
 }
 
 pub(crate) type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -88,7 +94,7 @@ impl App {
         stores: impl Into<Stores>,
         accounts: Accounts,
     ) -> Result<Self, Error> {
-        let Stores { shared: store, users, leases } = stores.into();
+        let Stores { shared: store, users, leases, tier } = stores.into();
         let users_are_apart = users.is_some();
         let of_users = users.unwrap_or_else(|| Arc::clone(&store));
         let runtime = store.runtime();
@@ -104,7 +110,12 @@ impl App {
         if let Some(leases) = leases {
             products = products.leases(leases);
         }
-        let users = cache("users", &of_users, USERS_TTL).build()?;
+        let users = cache("users", &of_users, USERS_TTL);
+        let users = match tier {
+            Some(tier) => tier.in_front_of(users),
+            None => users,
+        };
+        let users = users.build()?;
         let shared = Shared {
             database: Counted::new(database, runtime),
             products: products.build()?,
@@ -117,6 +128,7 @@ impl App {
             last_seen: None,
             limits: None,
             metrics: None,
+            nodes: None,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -137,6 +149,7 @@ impl App {
             last_seen: self.shared.last_seen.clone(),
             limits: self.shared.limits.as_ref().map(|limits| limits.on(runtime)),
             metrics: self.shared.metrics.clone(),
+            nodes: self.shared.nodes,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -168,8 +181,49 @@ impl App {
         self
     }
 
+    /// Says that this is one of so many servers that the page shows together, by what it asks of the
+    /// routes that [`router_with`](Self::router_with) is given. By default it is the only one.
+    #[must_use]
+    pub fn nodes(mut self, nodes: usize) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.nodes = Some(nodes);
+        }
+        self
+    }
+
+    /// What this server answers for a user, `None` where there is no such user; and where from.
+    ///
+    /// # Errors
+    ///
+    /// Where the database does not answer.
+    pub async fn user(&self, id: i64) -> Result<(Option<Arc<User>>, Source), Problem> {
+        users::find(self, id).await
+    }
+
+    /// Changes a user as `PUT /api/v1/users/{id}` does: the user as it is then, `None` where there is no
+    /// such user.
+    ///
+    /// # Errors
+    ///
+    /// Where the database does not answer, or another user has the address.
+    pub async fn update_user(&self, id: i64, change: UserChange) -> Result<Option<User>, Problem> {
+        users::change_user(self, id, change).await.map(|(user, _)| user)
+    }
+
+    /// What the cache of users has counted of its [bus](Stores::bus).
+    #[must_use]
+    pub fn bus(&self) -> InvalidationStats {
+        self.shared.users.invalidation_stats()
+    }
+
     /// The routes.
     pub fn router(self) -> Router {
+        self.router_with(Router::new())
+    }
+
+    /// The routes, and more of them. What those change is refused to pages of other origins; they are
+    /// not limited.
+    pub fn router_with(self, more: Router) -> Router {
         let products = Router::new()
             .route("/api/v1/products", get(products::list))
             .route("/api/v1/products/{id}", get(products::show))
@@ -199,16 +253,21 @@ impl App {
             .route("/", get(page::shop))
             .route("/shop.js", get(page::shop_script))
             .route("/account", get(page::account))
+            .route("/nodes.js", get(page::nodes_script))
             .route("/account.js", get(page::account_script))
             .route("/style.css", get(page::style))
             .fallback(operations::no_such_path)
             .method_not_allowed_fallback(operations::no_such_method)
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             .with_state(self);
-        match limits {
+        let router = match limits {
             Some(limits) => router.layer(limits),
             None => router,
-        }
+        };
+        let more = more
+            .method_not_allowed_fallback(operations::no_such_method)
+            .layer(from_fn(same_origin::only));
+        router.merge(more)
     }
 }
 

@@ -5,7 +5,8 @@
 //!
 //! In the order a reader needs it:
 //!
-//! - [`App`]: the caches, and the routes over them. [`Stores`]: where they are kept.
+//! - [`App`]: the caches, and the routes over them. [`Stores`]: where they are kept; [`Source`]: where an
+//!   answer came from.
 //! - [`Accounts`]: where sessions are kept, and what signing in takes.
 //! - [`LastSeen`]: where it is noted that users were seen; [`JournaledLastSeen`] in a journal.
 //! - [`Limits`]: how much of the API a client may have; [`SignInLimits`]: how often it may fail to
@@ -29,6 +30,14 @@
 //! tries the invalidation again, for as long as a stale entry could live: five minutes. Other
 //! processes on the same store may show the old user until the invalidation is made up for, or for
 //! those five minutes if this process ends before.
+//!
+//! # Several servers
+//!
+//! With a [bus](Stores::bus) users stand in the server's own memory too, for a minute at most, and the
+//! servers on one store tell each other what was changed: what is seen where, and for how long, is in
+//! `docs/consistency.md`. A server that does not hear the bus holds every user against the store before it
+//! shows them. Where the server is said to be one of several ([`App::nodes`]), the page has a card for them,
+//! which asks `/api/v1/nodes` and what is under it of the routes that the server has brought along.
 //!
 //! # Limits
 //!
@@ -87,6 +96,7 @@ mod password;
 mod problem;
 mod same_origin;
 pub mod seed;
+mod source;
 pub mod sql;
 mod stores;
 
@@ -97,4 +107,5 @@ pub use last_seen::{JournaledLastSeen, LastSeen};
 pub use limits::{Limits, NoNumber, PerMinute, SignInLimits};
 pub use password::{Busy, HeavyWork, OnTheSpot};
 pub use problem::Problem;
+pub use source::Source;
 pub use stores::Stores;

@@ -63,6 +63,7 @@ fn help_names_every_argument_and_no_secret() -> Result<()> {
         ensure!(code == 0, "it ended with {code}");
         for argument in [
             "--port",
+            "--nodes",
             "--database",
             "--journal",
             "--redis",

@@ -106,6 +106,31 @@ impl Cache {
         Ok(Lookup::of(self.read::<Coded<T>>(&key, &self.scopes).await))
     }
 
+    /// What [`lookup`](Self::lookup) finds [in front of the store](crate::CacheBuilder::local), where that
+    /// may be used unchecked: at once, and without asking anybody.
+    ///
+    /// [`Lookup::Miss`] says nothing of the store: it is for `lookup`, or another call, to find out. Only
+    /// what is found is counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use larder_core::{Cache, Lookup, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
+    /// let cache = Cache::builder(MemoryStore::new()).local(10_000).build()?;
+    /// assert_eq!(cache.lookup_local::<u32>("answer")?, Lookup::Miss);
+    /// cache.put("answer", &42).await?;
+    /// cache.get::<u32>("answer").await?;
+    /// assert_eq!(cache.lookup_local("answer")?, Lookup::Hit(Arc::new(42)));
+    /// # Ok(()) }
+    /// ```
+    pub fn lookup_local<T: Cacheable>(&self, key: impl AsRef<str>) -> Result<Lookup<T>, Error> {
+        Ok(Lookup::of(self.hit_local::<Coded<T>>(key.as_ref())?))
+    }
+
     /// The raw value under `key`, if the cache holds one: see [`RawValue`].
     ///
     /// # Errors

@@ -20,6 +20,8 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct State {
     waiting: Waiting,
+    /// How many keys, patterns and tags were taken out, and the bus has not taken them yet.
+    on_their_way: usize,
     /// How much was ever put in.
     entered: u64,
     /// Up to where that was sent.
@@ -89,6 +91,7 @@ impl Outbox {
         self.wait_until(|state| {
             let is_due = !state.waiting.is_empty() || state.is_alive_due || state.is_closed;
             is_due.then(|| {
+                state.on_their_way = state.waiting.len();
                 let mut subjects = std::mem::take(&mut state.waiting).into_subjects();
                 if std::mem::take(&mut state.is_alive_due) && subjects.is_empty() {
                     subjects.push(Subject::Alive);
@@ -102,6 +105,7 @@ impl Outbox {
     pub(crate) fn sent(&self, ticket: u64) {
         let mut state = lock(&self.state);
         state.sent = state.sent.max(ticket);
+        state.on_their_way = 0;
         state.is_failing = false;
         drop(state);
         self.changed.notify(usize::MAX);
@@ -126,9 +130,10 @@ impl Outbox {
         self.wait_until(|state| state.is_closed.then_some(())).await;
     }
 
-    /// How many keys, patterns and tags wait.
+    /// How many keys, patterns and tags wait, those among them that are being sent.
     pub(crate) fn len(&self) -> usize {
-        lock(&self.state).waiting.len()
+        let state = lock(&self.state);
+        state.waiting.len() + state.on_their_way
     }
 
     async fn wait_until<R>(&self, look: impl Fn(&mut State) -> Option<R>) -> R {
@@ -236,6 +241,9 @@ mod tests {
         let subjects = vec![keys(&["a", "b"]), Subject::Tags(vec!["t".into()])];
         assert_eq!(next(&outbox), Some(Round { ticket, subjects, is_last: false }));
         assert_eq!(next(&outbox), None);
+        assert_eq!(outbox.len(), 3, "the bus has not taken them");
+        outbox.sent(ticket);
+        assert_eq!(outbox.len(), 0);
     }
 
     #[test]

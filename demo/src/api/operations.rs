@@ -80,7 +80,7 @@ pub(crate) async fn metrics(app: App) -> Result<Response, Problem> {
 /// What the caches have counted, for the page.
 pub(crate) async fn stats(app: App) -> Response {
     let shop = &app.shared;
-    no_store(json!({
+    let mut stats = json!({
         "store": shop.stores().iter().map(|store| store.name()).collect::<Vec<_>>().join(" and "),
         "caches": {
             "products": of_cache(&shop.products),
@@ -90,7 +90,11 @@ pub(crate) async fn stats(app: App) -> Response {
         },
         "database": { "calls": shop.database.calls() },
         "invalidations": { "deferred": shop.invalidations.deferred() },
-    }))
+    });
+    if let Some(nodes) = shop.nodes {
+        stats["nodes"] = json!(nodes);
+    }
+    no_store(stats)
 }
 
 fn of_cache(cache: &Cache) -> Value {

@@ -16,6 +16,10 @@ pub(crate) async fn shop_script() -> impl IntoResponse {
     file("text/javascript; charset=utf-8", include_str!("page/shop.js"))
 }
 
+pub(crate) async fn nodes_script() -> impl IntoResponse {
+    file("text/javascript; charset=utf-8", include_str!("page/nodes.js"))
+}
+
 pub(crate) async fn account() -> impl IntoResponse {
     page(include_str!("page/account.html"))
 }

@@ -12,5 +12,5 @@ pub(crate) async fn show(app: App) -> Result<Response, Problem> {
     let answered = Answered::default();
     let load = || answered.by_the_database(app.shared.database.settings());
     let settings = app.shared.config.get_or_load("config", load).await?;
-    Ok(answer(&answered, Json(&*settings)))
+    Ok(answer(answered.source(), Json(&*settings)))
 }

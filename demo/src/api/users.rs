@@ -8,31 +8,45 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::channel::oneshot;
+use larder_core::Lookup;
 
 use crate::app::App;
 use crate::database::{Database, DatabaseError};
 use crate::input::{Id, ListQuery, UserBody};
 use crate::invalidation::{Invalidation, user_key};
-use crate::model::{Page, User};
+use crate::model::{Page, User, UserChange};
 use crate::problem::Problem;
+use crate::source::Source;
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 /// `done`, or `deferred` while the cache's store is down.
 const X_INVALIDATION: HeaderName = HeaderName::from_static("x-invalidation");
 
+pub(crate) type Invalidated = [(HeaderName, &'static str); 1];
+
 pub(crate) async fn show(app: App, Id(id): Id) -> Result<Response, Problem> {
+    Ok(match find(&app, id).await? {
+        (Some(user), source) => answer(source, Json(&*user)),
+        (None, source) => answer(source, Problem::not_found("user", id)),
+    })
+}
+
+/// The user, and where it came from.
+pub(crate) async fn find(app: &App, id: i64) -> Result<(Option<Arc<User>>, Source), Problem> {
     let shop = &app.shared;
     let answered = Answered::default();
     let load = || answered.by_the_database(shop.database.user(id));
     let user = if shop.invalidations.is_deferred(id) {
         load().await?.map(Arc::new)
     } else {
-        shop.users.get_or_find(user_key(id), load).await?
+        let key = user_key(id);
+        match shop.users.lookup_local(&key)? {
+            Lookup::Hit(user) => return Ok((Some(user), Source::Local)),
+            Lookup::Absent => return Ok((None, Source::Local)),
+            Lookup::Miss => shop.users.get_or_find(key, load).await?,
+        }
     };
-    Ok(match user {
-        Some(user) => answer(&answered, Json(&*user)),
-        None => answer(&answered, Problem::not_found("user", id)),
-    })
+    Ok((user, answered.source()))
 }
 
 pub(crate) async fn list(app: App, query: ListQuery) -> Result<Response, Problem> {
@@ -45,7 +59,7 @@ pub(crate) async fn list(app: App, query: ListQuery) -> Result<Response, Problem
         let key = format!("users:page:{}:limit:{}", query.request.page, query.request.limit);
         shop.users.get_or_load(key, load).await?
     };
-    Ok(answer(&answered, Json(&*page)))
+    Ok(answer(answered.source(), Json(&*page)))
 }
 
 pub(crate) async fn update(
@@ -53,13 +67,22 @@ pub(crate) async fn update(
     Id(id): Id,
     UserBody(change): UserBody,
 ) -> Result<Response, Problem> {
+    let (user, header) = change_user(&app, id, change).await?;
+    let user = user.ok_or_else(|| Problem::not_found("user", id))?;
+    Ok((header, Json(user)).into_response())
+}
+
+/// The user as it is then, and whether the cache has forgotten the old one.
+pub(crate) async fn change_user(
+    app: &App,
+    id: i64,
+    change: UserChange,
+) -> Result<(Option<User>, Invalidated), Problem> {
     let write = {
         let app = app.clone();
         async move { app.shared.database.update_user(id, &change).await }
     };
-    let (user, header) = write_and_invalidate(&app, id, write).await?;
-    let user = user.ok_or_else(|| Problem::not_found("user", id))?;
-    Ok((header, Json(user)).into_response())
+    write_and_invalidate(app, id, write).await
 }
 
 pub(crate) async fn delete(app: App, Id(id): Id) -> Result<Response, Problem> {
@@ -81,7 +104,7 @@ async fn write_and_invalidate<T: Send + 'static>(
     app: &App,
     id: i64,
     write: impl Future<Output = Result<T, DatabaseError>> + Send + 'static,
-) -> Result<(T, [(HeaderName, &'static str); 1]), Problem> {
+) -> Result<(T, Invalidated), Problem> {
     let (done, wait) = oneshot::channel();
     let invalidations = app.shared.invalidations.clone();
     app.shared.users.runtime().spawn(Box::pin(async move {
@@ -103,7 +126,7 @@ async fn write_and_invalidate<T: Send + 'static>(
     Ok((written?, [(X_INVALIDATION, word)]))
 }
 
-/// Where an answer came from.
+/// Whether the database was asked for an answer.
 #[derive(Default)]
 pub(crate) struct Answered {
     by_the_database: AtomicBool,
@@ -114,14 +137,22 @@ impl Answered {
         self.by_the_database.store(true, Ordering::Relaxed);
         call.await
     }
+
+    /// Where what a cache has found came from.
+    pub(crate) fn source(&self) -> Source {
+        match self.by_the_database.load(Ordering::Relaxed) {
+            true => Source::Database,
+            false => Source::Store,
+        }
+    }
 }
 
 /// The answer, with `X-Cache: MISS` where this very request asked the database. One that shared
 /// another's load is a `HIT`: it cost nothing.
 ///
 /// It is not to be kept on its way: nobody could invalidate it there.
-pub(crate) fn answer(answered: &Answered, body: impl IntoResponse) -> Response {
-    let miss = answered.by_the_database.load(Ordering::Relaxed);
+pub(crate) fn answer(source: Source, body: impl IntoResponse) -> Response {
+    let miss = source == Source::Database;
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(X_CACHE, HeaderValue::from_static(if miss { "MISS" } else { "HIT" }));

@@ -72,6 +72,7 @@ async fn they_load_nothing_from_elsewhere(shop: Shop) -> Result<()> {
         loads_nothing_from_elsewhere(&text(&shop, script, "text/javascript").await?)?;
         loads_nothing_from_elsewhere(&text(&shop, style, "text/css").await?)?;
     }
+    loads_nothing_from_elsewhere(&text(&shop, "/nodes.js", "text/javascript").await?)?;
     Ok(())
 }
 

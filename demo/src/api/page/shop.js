@@ -148,6 +148,7 @@ async function refresh() {
   try {
     const stats = await (await fetch("/api/v1/stats")).json();
     $("store").textContent = stats.store;
+    if (stats.nodes && $("nodes").hidden) beginWithNodes();
     let hits = 0, reads = 0, shared = 0, errors = 0;
     const rows = Object.entries(stats.caches).map(([name, it]) => {
       hits += it.hits; reads += it.hits + it.misses; shared += it.coalesced; errors += it.storeErrors;
