@@ -59,8 +59,13 @@ pub(crate) fn session_secrets(args: &Args) -> anyhow::Result<Vec<String>> {
     Ok(vec![BASE64URL_NOPAD.encode(&secret)])
 }
 
+/// Whether a server there is for its own machine alone, as far as it was told.
+pub(crate) fn is_near(args: &Args, address: SocketAddr) -> bool {
+    address.ip().is_loopback() && args.trusted_proxies == 0
+}
+
 pub(crate) fn cookies_over_http(args: &Args, address: SocketAddr) -> bool {
-    let is_near = address.ip().is_loopback() && args.trusted_proxies == 0;
+    let is_near = is_near(args, address);
     match args.cookies {
         Cookies::Https => false,
         Cookies::Auto => is_near,

@@ -221,8 +221,8 @@ impl App {
         self.router_with(Router::new())
     }
 
-    /// The routes, and more of them. What those change is refused to pages of other origins; they are
-    /// not limited.
+    /// The routes, and more of them, which are limited like these. What they change is refused to pages
+    /// of other origins.
     pub fn router_with(self, more: Router) -> Router {
         let products = Router::new()
             .route("/api/v1/products", get(products::list))
@@ -260,14 +260,14 @@ impl App {
             .method_not_allowed_fallback(operations::no_such_method)
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             .with_state(self);
-        let router = match limits {
-            Some(limits) => router.layer(limits),
-            None => router,
-        };
         let more = more
             .method_not_allowed_fallback(operations::no_such_method)
             .layer(from_fn(same_origin::only));
-        router.merge(more)
+        let router = router.merge(more);
+        match limits {
+            Some(limits) => router.layer(limits),
+            None => router,
+        }
     }
 }
 

@@ -15,6 +15,9 @@ use sha2::{Digest, Sha256};
 
 use crate::problem::Problem;
 
+/// What a page shows of the server, and of all nodes.
+const EVERY_SECOND: [&str; 2] = ["/api/v1/stats", "/api/v1/nodes"];
+
 /// How many requests a minute of one client the API answers; zero for as many as it likes. 100
 /// unless told otherwise.
 ///
@@ -104,12 +107,12 @@ impl Limits {
         self.limiter.store()
     }
 
-    /// In front of all paths, of which it limits those of the API. What counts for the page that
-    /// shows the counts is left out: it asks every second.
+    /// In front of all paths, of which it limits those of the API. What the page asks every second is
+    /// left out: figures that are in memory.
     pub(crate) fn layer(&self) -> RateLimit {
         RateLimit::new(self.limiter.clone()).by(self.client.clone()).skip(|request| {
             let path = request.uri.path();
-            !path.starts_with("/api/") || path == "/api/v1/stats"
+            !path.starts_with("/api/") || EVERY_SECOND.contains(&path)
         })
     }
 }

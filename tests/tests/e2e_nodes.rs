@@ -30,9 +30,13 @@ struct Fleet {
 
 impl Fleet {
     fn start(redis: Option<RedisServer>) -> Result<Self> {
+        Self::start_with(redis, &["--rate-limit", "0"])
+    }
+
+    fn start_with(redis: Option<RedisServer>, arguments: &[&str]) -> Result<Self> {
         let folder = TempDir::new()?;
         let mut command = command(&folder.path().join("shop.db"))?;
-        command.args(["--nodes", "3", "--rate-limit", "0"]);
+        command.args(["--nodes", "3"]).args(arguments);
         if let Some(redis) = &redis {
             command.args(["--redis", &redis.url()]);
         }
@@ -74,13 +78,10 @@ impl Fleet {
 
     /// What each node answers for the user, and where from.
     async fn answers(&self, user: i64) -> Result<Vec<(String, String)>> {
-        let all = self.nodes[0].get(&format!("/api/v1/nodes?user={user}")).await?.json()?;
-        let nodes = all["nodes"].as_array().context("no nodes")?;
+        let all = self.nodes[0].get(&format!("/api/v1/nodes/users/{user}")).await?.json()?;
+        let answers = all["answers"].as_array().context("no answers")?;
         let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
-        nodes
-            .iter()
-            .map(|it| Ok((text(&it["answer"]["name"])?, text(&it["answer"]["from"])?)))
-            .collect()
+        answers.iter().map(|it| Ok((text(&it["name"])?, text(&it["from"])?))).collect()
     }
 
     async fn name_at(&self, number: usize, user: i64) -> Result<String> {
@@ -170,6 +171,10 @@ async fn a_node_that_knows_its_bus_is_broken_never_shows_what_is_old() -> Result
     }
     ensure!(fleet.node(2).await?["bus"]["checks"].as_u64() > Some(0), "nothing was checked");
 
+    let said = fleet.process.said();
+    let lost: Vec<_> = said.lines().filter(|line| line.contains("is not heard")).collect();
+    ensure!(!lost.is_empty() && lost.iter().all(|it| it.contains("node{number=2}")), "{lost:#?}");
+
     // What it changes itself, it tells when it can.
     fleet.name_at(1, 44).await?;
     fleet.rename(2, 44, "Told Later").await?;
@@ -241,15 +246,53 @@ async fn what_cannot_be_done_to_a_node_is_named() -> Result<()> {
     {
         node.post(path, &json!({})).await?.problem(StatusCode::NOT_FOUND, &[])?;
     }
-    for path in ["/api/v1/nodes?user=nobody", "/api/v1/nodes?user=0"] {
+    for path in ["/api/v1/nodes/users/nobody", "/api/v1/nodes/users/0"] {
         node.get(path).await?.problem(StatusCode::BAD_REQUEST, &["user"])?;
     }
     let path = "/api/v1/nodes/1/bus/broken";
     node.get(path).await?.problem(StatusCode::METHOD_NOT_ALLOWED, &[])?;
-    let foreign = [("sec-fetch-site", "cross-site")];
-    let refused = node.send(http::Method::POST, path, &foreign, None).await?;
+    for foreign in [
+        ("sec-fetch-site", "cross-site"),
+        ("origin", "http://shop.example"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("forwarded", "for=127.0.0.1"),
+        ("host", "shop.example"),
+    ] {
+        for path in [path, "/api/v1/nodes/1/users/42"] {
+            let refused = node.send(http::Method::POST, path, &[foreign], None).await?;
+            refused.problem(StatusCode::FORBIDDEN, &[])?;
+        }
+    }
+    ensure!(fleet.node(1).await?["bus"]["way"] == "whole", "it was broken all the same");
+    let own = [("origin", node.base()), ("sec-fetch-site", "same-origin")];
+    node.send(http::Method::POST, path, &own, None).await?.expect_status(StatusCode::OK)?;
+    fleet.stop()
+}
+
+#[tokio::test]
+async fn behind_a_proxy_nobody_breaks_a_node() -> Result<()> {
+    let fleet = Fleet::start_with(None, &["--trusted-proxies", "1", "--rate-limit", "0"])?;
+    // Also where it says nothing of it.
+    let refused = fleet.nodes[0].post("/api/v1/nodes/1/bus/broken", &json!({})).await?;
     refused.problem(StatusCode::FORBIDDEN, &[])?;
     ensure!(fleet.node(1).await?["bus"]["way"] == "whole", "it was broken all the same");
+    fleet.stop()
+}
+
+#[tokio::test]
+async fn what_asks_the_database_is_limited_and_what_the_page_shows_is_not() -> Result<()> {
+    let fleet = Fleet::start_with(None, &["--rate-limit", "2"])?;
+    let [one, two, three] = &fleet.nodes[..] else { anyhow::bail!("no three nodes") };
+    one.get("/api/v1/nodes/users/42").await?.expect_status(StatusCode::OK)?;
+    two.post("/api/v1/nodes/1/bus/whole", &json!({})).await?.expect_status(StatusCode::OK)?;
+    let limited = StatusCode::TOO_MANY_REQUESTS;
+    three.get("/api/v1/nodes/users/42").await?.expect_status(limited)?;
+    for path in ["/api/v1/nodes/1/users/42", "/api/v1/nodes/1/bus/broken"] {
+        three.post(path, &json!({})).await?.expect_status(limited)?;
+    }
+    for node in &fleet.nodes {
+        node.get("/api/v1/nodes").await?.expect_status(StatusCode::OK)?;
+    }
     fleet.stop()
 }
 

@@ -122,9 +122,9 @@ impl Cache {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
     /// let cache = Cache::builder(MemoryStore::new()).local(10_000).build()?;
     /// assert_eq!(cache.lookup_local::<u32>("answer")?, Lookup::Miss);
-    /// cache.put("answer", &42).await?;
+    /// cache.put("answer", &42_u32).await?;
     /// cache.get::<u32>("answer").await?;
-    /// assert_eq!(cache.lookup_local("answer")?, Lookup::Hit(Arc::new(42)));
+    /// assert_eq!(cache.lookup_local::<u32>("answer")?, Lookup::Hit(Arc::new(42)));
     /// # Ok(()) }
     /// ```
     pub fn lookup_local<T: Cacheable>(&self, key: impl AsRef<str>) -> Result<Lookup<T>, Error> {

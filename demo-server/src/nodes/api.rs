@@ -2,17 +2,19 @@
 //!
 //! | request | what it does |
 //! | --- | --- |
-//! | `GET /api/v1/nodes` | tells of each node's bus; with `?user=42` also what it answers for the user, and where from |
+//! | `GET /api/v1/nodes` | tells of each node's bus |
+//! | `GET /api/v1/nodes/users/{user}` | tells what each node answers for the user, and where from |
 //! | `POST /api/v1/nodes/{node}/users/{user}` | gives the user another name at that node, and tells when each node answered with it |
 //! | `POST /api/v1/nodes/{node}/bus/{way}` | makes the node's way to the bus `broken`, `silent` or `whole` |
 //!
-//! The latter two only where the servers are reached from their own machine alone.
+//! The latter two only for who sits at the servers' machine: see [`near`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -22,7 +24,7 @@ use larder_demo::{App, Problem};
 use serde_json::{Value, json};
 
 use super::switch::Way;
-use super::{Node, Nodes};
+use super::{Node, Nodes, near};
 
 /// How long a node has to answer with the new name: longer than any of its bounds but that of the tier.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,28 +39,35 @@ struct Here {
 
 /// The routes at the node of this number.
 pub(super) fn routes(nodes: Arc<Nodes>, number: usize) -> Router {
+    let is_near = nodes.are_near;
+    let here = Here { nodes, number };
     Router::new()
-        .route("/api/v1/nodes", get(show))
         .route("/api/v1/nodes/{node}/users/{user}", post(rename))
         .route("/api/v1/nodes/{node}/bus/{way}", post(set_way))
-        .with_state(Here { nodes, number })
+        .route_layer(from_fn_with_state(is_near, near::only))
+        .route("/api/v1/nodes", get(show))
+        .route("/api/v1/nodes/users/{user}", get(ask))
+        .with_state(here)
 }
 
-async fn show(
-    State(Here { nodes, number }): State<Here>,
-    Query(query): Query<Vec<(String, String)>>,
+async fn show(State(Here { nodes, number }): State<Here>) -> Response {
+    let shown: Vec<_> =
+        nodes.nodes.iter().zip(1..).map(|(node, number)| node.shown(number)).collect();
+    no_store(json!({ "here": number, "store": nodes.place, "nodes": shown }))
+}
+
+async fn ask(
+    State(Here { nodes, .. }): State<Here>,
+    Path(user): Path<String>,
 ) -> Result<Response, Problem> {
-    let user = query.iter().find(|(name, _)| name == "user").map(|(_, id)| user_id(id));
-    let user = user.transpose()?;
-    let shown = nodes.nodes.iter().zip(1..).map(async |(node, number)| {
-        let mut shown = node.shown(number);
-        if let Some(id) = user {
-            shown["answer"] = node.answer(id).await?;
-        }
-        Ok::<_, Problem>(shown)
+    let id = user_id(&user)?;
+    let answers = nodes.nodes.iter().zip(1..).map(async |(node, number)| {
+        let mut answer = node.answer(id).await?;
+        answer["node"] = json!(number);
+        Ok::<_, Problem>(answer)
     });
-    let shown = try_join_all(shown).await?;
-    Ok(no_store(json!({ "here": number, "store": nodes.place, "nodes": shown })))
+    let answers = try_join_all(answers).await?;
+    Ok(no_store(json!({ "user": id, "answers": answers })))
 }
 
 async fn rename(
@@ -66,7 +75,6 @@ async fn rename(
     Path((node, user)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let (number, node) = nodes.node(&node)?;
-    node.only_near()?;
     let id = user_id(&user)?;
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let name: Arc<str> = format!("Zoë {:06}", since.as_millis() % 1_000_000).into();
@@ -97,7 +105,6 @@ async fn set_way(
     Path((node, way)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let (number, node) = nodes.node(&node)?;
-    node.only_near()?;
     let all = [Way::Whole, Way::Broken, Way::Silent];
     let way = all.into_iter().find(|it| it.as_str() == way).ok_or_else(|| {
         Problem::new(StatusCode::NOT_FOUND, "a bus is made whole, broken or silent")
@@ -176,16 +183,6 @@ impl Node {
         done.map_err(|_| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "this node is about to stop")
         })
-    }
-
-    /// Nobody else is to break it.
-    fn only_near(&self) -> Result<(), Problem> {
-        if self.address.ip().is_loopback() {
-            return Ok(());
-        }
-        let detail =
-            "that is for servers that only their own machine reaches: start them without --host";
-        Err(Problem::new(StatusCode::FORBIDDEN, detail))
     }
 }
 

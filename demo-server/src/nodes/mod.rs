@@ -5,6 +5,7 @@
 //! Redis, or a store in memory where there is none; the database; the secret of sessions.
 
 mod api;
+mod near;
 mod ports;
 mod switch;
 
@@ -20,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::kept::{self, InMemory};
 use crate::recorder::{kept_up, recorder};
-use crate::run::{greet, listen, session_secrets, warn_of_strangers};
+use crate::run::{greet, is_near, listen, session_secrets, warn_of_strangers};
 use crate::shop::Shop;
 use crate::{Args, SqliteDatabase, progress};
 use switch::Switch;
@@ -30,6 +31,8 @@ pub(crate) struct Nodes {
     nodes: Vec<Node>,
     /// How to speak of the store.
     place: String,
+    /// Whether they are for their own machine alone.
+    are_near: bool,
 }
 
 /// One of them.
@@ -78,7 +81,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         shops.push(shop);
     }
     let addresses: Vec<_> = nodes.iter().map(|node| node.address).collect();
-    let nodes = Arc::new(Nodes { nodes, place });
+    let are_near = addresses.iter().all(|address| is_near(&args, *address));
+    let nodes = Arc::new(Nodes { nodes, place, are_near });
     if let Some(first) = addresses.first() {
         warn_of_strangers(*first);
     }
@@ -113,8 +117,12 @@ impl Own {
         let runtime = Builder::new_multi_thread()
             .enable_all()
             .thread_name(format!("node-{number}"))
-            // A thread belongs to its node to its end.
-            .on_thread_start(|| std::mem::forget(::metrics::set_default_local_recorder(recorder)))
+            // A thread belongs to its node to its end, with what it counts and logs.
+            .on_thread_start(move || {
+                std::mem::forget(::metrics::set_default_local_recorder(recorder));
+                // Of the highest level, as it is to name the node in every line that is let through.
+                std::mem::forget(tracing::error_span!("node", number).entered());
+            })
             .build()
             .context("a server has no threads")?;
         Ok(Self { handle: runtime.handle().clone(), metrics, runtime: Some(runtime) })

@@ -40,15 +40,15 @@ function nodeRow(it) {
 }
 
 function showNodes(all) {
-  for (const it of all.nodes) if (it.answer) answered.set(it.node, it.answer);
   $("each-node").replaceChildren(...all.nodes.map(nodeRow));
   const at = $("node-at");
   if (!at.children.length) at.append(...all.nodes.map((it) => element("option", String(it.node))));
 }
 
 async function askEach() {
-  const user = $("node-user").value;
-  showNodes(await askNodes("?user=" + encodeURIComponent(user)));
+  const told = await askNodes("/users/" + encodeURIComponent($("node-user").value));
+  for (const it of told.answers) answered.set(it.node, it);
+  showNodes(await askNodes(""));
 }
 
 const toNodes = {
