@@ -5,7 +5,6 @@
 //! was not yet forgotten, and is put further back only when it comes up.
 
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::sync::Mutex;
 use std::thread::available_parallelism;
 
@@ -13,6 +12,7 @@ use compact_str::CompactString;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use metrics::Counter;
 
+use crate::key::Split;
 use crate::meter::Tally;
 use crate::sync::{Apart, lock};
 use crate::time::Timestamp;
@@ -29,6 +29,8 @@ pub(crate) struct Forgetful<V> {
 }
 
 struct Shard<V> {
+    /// What was noted last, see [`Forgetful::change_and_note`].
+    latest: Timestamp,
     entries: HashTable<Entry<V>>,
     /// The hash of every entry, by its `queued`.
     queue: BTreeMap<Place, u64>,
@@ -65,6 +67,7 @@ impl<V: Forget> Forgetful<V> {
         let shard = || {
             let capacity = (capacity / shards).max(1);
             Apart(Mutex::new(Shard {
+                latest: Timestamp::EPOCH,
                 entries: HashTable::new(),
                 queue: BTreeMap::new(),
                 capacity,
@@ -91,21 +94,34 @@ impl<V: Forget> Forgetful<V> {
         now: Timestamp,
         change: impl FnOnce(&mut V) -> R,
     ) -> R {
-        let hash = self.hasher.hash_one(key);
+        self.change_and_note(key, now, |value, _| change(value))
+    }
+
+    /// As [`change`](Self::change), which besides notes the latest moment at which something was
+    /// done to this key or to those that share its lock.
+    pub(crate) fn change_and_note<R>(
+        &self,
+        key: &str,
+        now: Timestamp,
+        change: impl FnOnce(&mut V, &mut Timestamp) -> R,
+    ) -> R {
+        let key = Split::from(key);
+        let hash = self.hash(key);
         let mut shard = lock(self.shard(hash));
-        let Some(entry) = shard.find(hash, key) else {
+        let Shard { entries, latest, .. } = &mut *shard;
+        let Some(entry) = find(entries, hash, key) else {
             let mut value = V::default();
-            let result = change(&mut value);
+            let result = change(&mut value, latest);
             if now < value.forgotten_at() {
                 let evicted = shard.make_room(now);
                 if evicted > 0 {
                     self.evicted.add(evicted);
                 }
-                shard.insert(CompactString::from(key), value, (hash, &self.hasher));
+                shard.insert(CompactString::from(key.key), value, (hash, &self.hasher));
             }
             return result;
         };
-        let result = change(&mut entry.value);
+        let result = change(&mut entry.value, latest);
         let (place, forgotten) = (entry.queued, entry.value.forgotten_at());
         shard.settle(hash, place, forgotten, now);
         result
@@ -113,31 +129,48 @@ impl<V: Forget> Forgetful<V> {
 
     /// What `read` makes of the value of `key`, where there is one, forgotten or not.
     pub(crate) fn read<R>(&self, key: &str, read: impl FnOnce(&V) -> Option<R>) -> Option<R> {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hash(key.into());
         let mut shard = lock(self.shard(hash));
-        read(&shard.find(hash, key)?.value)
+        read(&find(&mut shard.entries, hash, key.into())?.value)
     }
 
     /// As [`change`](Self::change), where there is a value and `change` makes something of it; else
     /// `None`, and it is left as it is, also if it is forgotten. `change` says besides when the value
     /// is not yet forgotten, as it knows that sooner than the value; it may name an earlier moment.
-    #[inline]
     pub(crate) fn change_known<R>(
         &self,
         key: &str,
         now: Timestamp,
         change: impl FnOnce(&mut V) -> Option<(R, Timestamp)>,
     ) -> Option<R> {
-        let hash = self.hasher.hash_one(key);
+        self.change_known_since(key.into(), now, |value, _| change(value))
+    }
+
+    /// As [`change_known`](Self::change_known), with what was noted at last by
+    /// [`change_and_note`](Self::change_and_note).
+    #[inline(always)]
+    pub(crate) fn change_known_since<R>(
+        &self,
+        key: Split<'_>,
+        now: Timestamp,
+        change: impl FnOnce(&mut V, Timestamp) -> Option<(R, Timestamp)>,
+    ) -> Option<R> {
+        let hash = self.hash(key);
         let mut shard = lock(self.shard(hash));
-        let entry = shard.find(hash, key)?;
-        let (result, not_before) = change(&mut entry.value)?;
+        let Shard { entries, latest, .. } = &mut *shard;
+        let entry = find(entries, hash, key)?;
+        let (result, not_before) = change(&mut entry.value, *latest)?;
         let place = entry.queued;
         if not_before <= now || not_before < place.0 {
             let forgotten = entry.value.forgotten_at();
             shard.settle(hash, place, forgotten, now);
         }
         Some(result)
+    }
+
+    #[inline(always)]
+    fn hash(&self, key: Split<'_>) -> u64 {
+        key.hash_by(&self.hasher)
     }
 
     /// How many keys there are, those among them whose time is over but which still take room
@@ -152,18 +185,22 @@ impl<V: Forget> Forgetful<V> {
     }
 }
 
+#[inline(always)]
+fn find<'e, V>(
+    entries: &'e mut HashTable<Entry<V>>,
+    hash: u64,
+    key: Split<'_>,
+) -> Option<&'e mut Entry<V>> {
+    entries.find_mut(hash, |entry| key.is(&entry.key))
+}
+
 impl<V: Forget> Shard<V> {
     fn insert(&mut self, key: CompactString, value: V, (hash, by): (u64, &DefaultHashBuilder)) {
         let place = (value.forgotten_at(), self.next_number);
         self.next_number += 1;
         self.queue.insert(place, hash);
         let entry = Entry { key, value, queued: place };
-        self.entries.insert_unique(hash, entry, |entry| by.hash_one(entry.key.as_str()));
-    }
-
-    #[inline]
-    fn find(&mut self, hash: u64, key: &str) -> Option<&mut Entry<V>> {
-        self.entries.find_mut(hash, |entry| entry.key == key)
+        self.entries.insert_unique(hash, entry, |entry| Split::from(&*entry.key).hash_by(by));
     }
 
     /// After a change: lets go of the entry where it is over, and puts it further to the front where

@@ -4,6 +4,7 @@
 //! empty, without control characters, and not longer than its store takes.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 
 use arrayvec::ArrayString;
 
@@ -103,11 +104,23 @@ pub(crate) fn check(
 /// By its bytes alone, eight at a time. 0xC2 leads the C1 controls, U+0080 to U+009F.
 #[inline]
 fn may_have_control_characters(text: &str) -> bool {
-    let (words, rest) = text.as_bytes().as_chunks();
+    let bytes = text.as_bytes();
+    let (words, rest) = bytes.as_chunks();
     let found = words.iter().fold(0, |found, word| found | suspicious(u64::from_le_bytes(*word)));
-    // Shifted, as to gather them in memory and to load them at once makes a processor wait.
-    let rest = rest.iter().fold(EACH * 0x20, |word, byte| word << 8 | u64::from(*byte));
+    let rest = match (rest, bytes.last_chunk()) {
+        ([], _) => return found != 0,
+        // Some of them once more.
+        (_, Some(last)) => u64::from_le_bytes(*last),
+        (_, None) => gathered(rest, EACH * 0x20),
+    };
     found | suspicious(rest) != 0
+}
+
+/// Shifted into a word of something else, as to gather them in memory and to load them at once makes
+/// a processor wait.
+#[inline(always)]
+fn gathered(bytes: &[u8], into: u64) -> u64 {
+    bytes.iter().rev().fold(into, |word, byte| word << 8 | u64::from(*byte))
 }
 
 const EACH: u64 = u64::MAX / 0xff;
@@ -130,6 +143,93 @@ fn beginning(text: &str) -> String {
 pub(crate) struct KeyBuffer {
     short: ArrayString<128>,
     long: Option<String>,
+}
+
+/// A complete key in two parts, whichever: where it is only looked up, nobody has to join them.
+#[derive(Clone, Copy)]
+pub(crate) struct Split<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) key: &'a str,
+}
+
+impl<'a> From<&'a str> for Split<'a> {
+    fn from(key: &'a str) -> Self {
+        Self { namespace: "", key }
+    }
+}
+
+impl Split<'_> {
+    /// Whether it is this one when it is joined.
+    #[inline(always)]
+    pub(crate) fn is(self, joined: &str) -> bool {
+        let (namespace, key) = (self.namespace.as_bytes(), self.key.as_bytes());
+        joined.as_bytes().split_at_checked(namespace.len()).is_some_and(|(start, rest)| {
+            // The keys of a namespace differ in the rest.
+            equal(rest, key) && equal(start, namespace)
+        })
+    }
+
+    /// The hash of what it is when it is joined.
+    #[inline(always)]
+    pub(crate) fn hash_by(self, by: &impl BuildHasher) -> u64 {
+        let mut words = Words { hasher: by.build_hasher(), begun: 0, bits: 0 };
+        words.write(self.namespace.as_bytes());
+        words.write(self.key.as_bytes());
+        let Words { mut hasher, begun, .. } = words;
+        hasher.write_u64(begun);
+        hasher.write_usize(self.namespace.len() + self.key.len());
+        hasher.finish()
+    }
+}
+
+/// As `==`, which is a call, for what is short.
+#[inline(always)]
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let words = a
+        .iter()
+        .zip(b)
+        .fold(0, |differ, (a, b)| differ | (u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b)));
+    words == 0 && gathered(a_rest, 0) == gathered(b_rest, 0)
+}
+
+/// Gives bytes to a hasher as words of eight, wherever one text ends and the next one begins.
+struct Words<H> {
+    hasher: H,
+    /// The word that is not yet full, and how many bits it has.
+    begun: u64,
+    bits: u32,
+}
+
+impl<H: Hasher> Words<H> {
+    #[inline(always)]
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            let word = u64::from_le_bytes(*word);
+            self.hasher.write_u64(self.begun | word << self.bits);
+            // Shifted twice, as a word cannot be by all of its bits.
+            self.begun = word >> 1 >> (63 - self.bits);
+        }
+        // Fewer than eight bytes.
+        let more = 8 * rest.len() as u32;
+        if more == 0 {
+            return;
+        }
+        let word = match bytes.last_chunk() {
+            Some(last) => u64::from_le_bytes(*last) >> (64 - more),
+            None => gathered(rest, 0),
+        };
+        self.begun |= word << self.bits;
+        if self.bits + more >= 64 {
+            self.hasher.write_u64(self.begun);
+            self.begun = word >> 1 >> (63 - self.bits);
+        }
+        self.bits = (self.bits + more) % 64;
+    }
 }
 
 /// What every key of a cache begins with: nothing, or `<name>:`.
@@ -189,6 +289,15 @@ impl Namespace {
             check_key(full, max_bytes, store)?;
         }
         Ok(full)
+    }
+
+    /// The complete key, in its parts, where it breaks no rule; that which it breaks is told by
+    /// [`full_key`](Self::full_key).
+    #[inline]
+    pub(crate) fn split<'k>(&'k self, key: &'k str, max_bytes: usize) -> Option<Split<'k>> {
+        let namespace = &*self.0;
+        let fits = !key.is_empty() && namespace.len() + key.len() <= max_bytes;
+        (fits && !may_have_control_characters(key)).then_some(Split { namespace, key })
     }
 
     /// The complete key.
@@ -260,6 +369,31 @@ mod tests {
             }
         }
         assert!(!may_have_control_characters("日本語のキー: é、ß、€"));
+    }
+
+    #[test]
+    fn a_key_is_the_same_however_it_is_split() {
+        let by = hashbrown::DefaultHashBuilder::default();
+        let full = "app:ü:user:42, of whom there is more than fits into a few words";
+        for length in 0..=full.len() {
+            let Some(joined) = full.get(..length) else { continue };
+            let hash = Split::from(joined).hash_by(&by);
+            for at in (0..=length).filter(|at| joined.is_char_boundary(*at)) {
+                let (namespace, key) = joined.split_at(at);
+                let split = Split { namespace, key };
+                assert!(split.is(joined), "{namespace:?} {key:?}");
+                assert_eq!(split.hash_by(&by), hash, "{namespace:?} {key:?}");
+                assert!(!split.is(&format!("{joined}a")));
+                for (changed, character) in joined.char_indices().filter(|(_, c)| c.is_ascii()) {
+                    let mut other = joined.to_owned();
+                    other
+                        .replace_range(changed..=changed, if character == 'z' { "y" } else { "z" });
+                    assert!(!split.is(&other), "{namespace:?} {key:?}, {other:?}");
+                    assert_ne!(Split::from(&*other).hash_by(&by), hash, "{other:?}");
+                }
+            }
+            assert_ne!(Split::from(&*format!("{joined}\0")).hash_by(&by), hash);
+        }
     }
 
     #[test]

@@ -280,9 +280,9 @@ impl Decision {
     }
 
     /// [`of_answer`](Self::of_answer) where a quota allows a request that costs `cost`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of_taken(quota: &Quota, cost: u64, taken: Taken) -> Self {
-        let (left, is_left_in_parts) = match taken.left {
+        let (left, is_left_in_parts) = match taken.left() {
             Left::Units(units) => (units, false),
             Left::Without { parts } => (parts, true),
         };
@@ -302,7 +302,7 @@ impl Decision {
                 limit: quota.capacity(),
                 left,
                 is_left_in_parts,
-                reset: taken.reset,
+                reset: taken.reset(),
                 retry_after: Wait::NEVER_OVER,
             }),
             rare: None,

@@ -1,8 +1,7 @@
 //! Everything that a store keeps of one key, and what it is asked to do with it.
 
+use std::fmt;
 use std::time::Duration;
-
-use smallvec::SmallVec;
 
 use super::decision::Decision;
 use super::quota::{Name, Quota, Rule};
@@ -102,11 +101,23 @@ impl<'a> Check<'a> {
 /// let left: Vec<u64> = refused.quotas().map(|it| it.verdict.remaining).collect();
 /// assert_eq!(left, [0, 9]);
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeyState {
+#[derive(Clone, Default)]
+pub struct KeyState(Kept);
+
+/// One quota and no block are the common case, which stands beside its key: stores keep many, and
+/// all of one has to be fetched for a check.
+#[derive(Clone, Default)]
+enum Kept {
+    #[default]
+    Nothing,
+    One(Counted),
+    More(Box<More>),
+}
+
+#[derive(Clone)]
+struct More {
     blocked_until: Option<Timestamp>,
-    /// One quota is the common case, and stands beside its key.
-    counts: SmallVec<[Counted; 1]>,
+    counts: Vec<Counted>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,22 +156,24 @@ impl KeyState {
         }
     }
 
-    /// Decides as [`check`](Self::check) would at any time between `from` and `until`, the one at
+    /// Decides on a request that costs `cost`, by one quota, as [`check`](Self::check) would at any time between `from` and `until`, the one at
     /// which it is asked, where it makes no difference which: the request is allowed, and leaves
     /// the same behind. What it says remains is no more, and the reset no sooner, than at that
     /// time. Besides, a moment before which this is not [forgotten](Self::forgotten_at).
-    #[inline]
-    pub(super) fn check_between(
+    #[inline(always)]
+    pub(super) fn take_between(
         &mut self,
         (from, until): (Timestamp, Timestamp),
-        check: &Check<'_>,
+        quota: &Quota,
+        cost: u64,
     ) -> Option<(Taken, Timestamp)> {
-        let ([quota], true, None) = (check.quotas, check.takes, self.blocked_until) else {
+        let Kept::One(counted) = &mut self.0 else { return None };
+        if counted.quota != *quota.shared_name() {
             return None;
-        };
-        let counted = self.counts.iter_mut().find(|it| it.quota == *quota.shared_name())?;
-        let taken = rule::take_between(&mut counted.state, (from, until), check.request(), quota)?;
-        counted.until = from.after_micros(taken.reset);
+        }
+        let request = Request::costing(cost);
+        let taken = rule::take_between(&mut counted.state, (from, until), request, quota)?;
+        counted.until = from.after_micros(taken.reset());
         Some((taken, counted.until))
     }
 
@@ -214,7 +227,7 @@ impl KeyState {
     /// assert_eq!(refused.retry_after(), Some(minutes(5)));
     /// ```
     pub fn block(&mut self, now: Timestamp, time: Duration) {
-        self.blocked_until = (!time.is_zero()).then(|| now + time);
+        self.set_blocked_until((!time.is_zero()).then(|| now + time));
     }
 
     /// Forgets what was counted against `quotas`, and ends a block.
@@ -229,29 +242,40 @@ impl KeyState {
     /// assert_eq!(key, KeyState::default());
     /// ```
     pub fn reset(&mut self, quotas: &[Quota]) {
-        self.blocked_until = None;
-        self.counts.retain(|it| quotas.iter().all(|quota| *it.quota != *quota.name()));
+        self.set_blocked_until(None);
+        for quota in quotas {
+            self.keep(quota, None, Timestamp::EPOCH);
+        }
     }
 
     /// From when on nothing here says more than an empty state would. The store may forget the key
     /// then.
     #[must_use]
     pub fn forgotten_at(&self) -> Timestamp {
-        let counted = self.counts.iter().map(|it| it.until).max();
-        counted.max(self.blocked_until).unwrap_or_default()
+        match &self.0 {
+            Kept::Nothing => Timestamp::EPOCH,
+            Kept::One(counted) => counted.until,
+            Kept::More(more) => {
+                let counted = more.counts.iter().map(|it| it.until).max();
+                counted.max(more.blocked_until).unwrap_or_default()
+            }
+        }
     }
 
     /// Until when the key is blocked, if it is.
     #[must_use]
     pub fn blocked_until(&self) -> Option<Timestamp> {
-        self.blocked_until
+        match &self.0 {
+            Kept::More(more) => more.blocked_until,
+            _ => None,
+        }
     }
 
     /// What counts: each quota's name and state, and when the state says no more than none would.
     /// With [`blocked_until`](Self::blocked_until) everything that is to be
     /// [restored](Self::restore).
     pub fn counts(&self) -> impl Iterator<Item = (&str, &State, Timestamp)> {
-        self.counts.iter().map(|it| (&*it.quota, &it.state, it.until))
+        self.counted().iter().map(|it| (&*it.quota, &it.state, it.until))
     }
 
     /// A state of the parts that another told; for stores that keep it outside of this process.
@@ -273,15 +297,55 @@ impl KeyState {
         counts: impl IntoIterator<Item = (String, State, Timestamp)>,
     ) -> Self {
         let counted = |(quota, state, until)| Counted { quota: Name::from(quota), state, until };
-        Self { blocked_until, counts: counts.into_iter().map(counted).collect() }
+        let mut state = Self::default();
+        state.change_more(|more| {
+            *more = More { blocked_until, counts: counts.into_iter().map(counted).collect() };
+        });
+        state
+    }
+
+    fn counted(&self) -> &[Counted] {
+        match &self.0 {
+            Kept::Nothing => &[],
+            Kept::One(counted) => std::slice::from_ref(counted),
+            Kept::More(more) => &more.counts,
+        }
+    }
+
+    fn counted_mut(&mut self) -> &mut [Counted] {
+        match &mut self.0 {
+            Kept::Nothing => &mut [],
+            Kept::One(counted) => std::slice::from_mut(counted),
+            Kept::More(more) => &mut more.counts,
+        }
+    }
+
+    /// Changes it with room for all that there can be, and then takes no more than has to be.
+    fn change_more(&mut self, change: impl FnOnce(&mut More)) {
+        let mut more = match std::mem::take(&mut self.0) {
+            Kept::More(more) => more,
+            Kept::One(counted) => Box::new(More { blocked_until: None, counts: vec![counted] }),
+            Kept::Nothing => Box::new(More { blocked_until: None, counts: Vec::new() }),
+        };
+        change(&mut more);
+        self.0 = match (more.blocked_until, more.counts.len()) {
+            (None, 0 | 1) => more.counts.pop().map_or(Kept::Nothing, Kept::One),
+            _ => Kept::More(more),
+        };
+    }
+
+    fn set_blocked_until(&mut self, until: Option<Timestamp>) {
+        if until != self.blocked_until() {
+            self.change_more(|more| more.blocked_until = until);
+        }
     }
 
     fn blocked_for(&self, now: Timestamp) -> Option<Duration> {
-        self.blocked_until.filter(|until| now < *until).map(|until| until.since(now))
+        self.blocked_until().filter(|until| now < *until).map(|until| until.since(now))
     }
 
     fn state(&self, quota: &Quota) -> Option<&State> {
-        self.counts.iter().find(|it| it.quota == *quota.shared_name()).map(|it| &it.state)
+        self.counted().iter().find(|it| it.quota == *quota.shared_name()).map(|it| &it.state)
     }
 
     fn keep_settled(&mut self, quota: &Quota, state: Option<State>, now: Timestamp) {
@@ -290,18 +354,42 @@ impl KeyState {
     }
 
     fn keep(&mut self, quota: &Quota, state: Option<State>, until: Timestamp) {
-        let known = self.counts.iter().position(|it| it.quota == *quota.shared_name());
+        let known = self.counted().iter().position(|it| it.quota == *quota.shared_name());
         match (known, state) {
             (Some(at), Some(state)) => {
-                let counted = &mut self.counts[at];
+                let counted = &mut self.counted_mut()[at];
                 (counted.state, counted.until) = (state, until);
             }
             (None, Some(state)) => {
-                self.counts.push(Counted { quota: quota.shared_name().clone(), state, until });
+                let counted = Counted { quota: quota.shared_name().clone(), state, until };
+                match &mut self.0 {
+                    nothing @ Kept::Nothing => *nothing = Kept::One(counted),
+                    _ => self.change_more(|more| more.counts.push(counted)),
+                }
             }
-            (Some(at), None) => drop(self.counts.swap_remove(at)),
+            (Some(at), None) => match &mut self.0 {
+                one @ Kept::One(_) => *one = Kept::Nothing,
+                _ => self.change_more(|more| drop(more.counts.swap_remove(at))),
+            },
             (None, None) => {}
         }
+    }
+}
+
+impl PartialEq for KeyState {
+    fn eq(&self, other: &Self) -> bool {
+        self.blocked_until() == other.blocked_until() && self.counted() == other.counted()
+    }
+}
+
+impl Eq for KeyState {}
+
+impl fmt::Debug for KeyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyState")
+            .field("blocked_until", &self.blocked_until())
+            .field("counts", &self.counted())
+            .finish()
     }
 }
 
@@ -347,7 +435,7 @@ mod tests {
                 let check = Check::new("key", &quotas).cost(cost);
                 let request = Request::costing(cost);
                 let before = late.state(&quotas[0]).cloned();
-                let answer = late.check_between((from, until), &check);
+                let answer = late.take_between((from, until), &quotas[0], cost);
                 let decision = exact.check(now, &check);
                 match answer {
                     Some((taken, forgotten)) => {

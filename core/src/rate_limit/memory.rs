@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::rule::Taken;
 use super::{
     Check, Counting, Decision, ExactRateLimitStore, KeyState, Quota, RateLimitCapabilities,
     RateLimitStore,
 };
 use crate::error::StoreError;
-use crate::forgetful::{Forget, Forgetful};
+use crate::forgetful::Forgetful;
+use crate::key::Split;
 use crate::runtime::Runtime;
 use crate::time::Timestamp;
 
@@ -24,7 +26,7 @@ use crate::time::Timestamp;
 /// clients in a window. It is split into parts of at least 1,024 keys, each with a lock and
 /// a bound of its own, so that threads seldom meet.
 ///
-/// A key takes about 250 bytes and its own length, and 24 bytes for each lease that is held.
+/// A key takes about 200 bytes and its own length, and 24 bytes for each lease that is held.
 ///
 /// Clones share the counts.
 ///
@@ -45,24 +47,12 @@ pub struct MemoryRateLimits {
 }
 
 struct Inner {
-    keys: Forgetful<Kept>,
+    /// Notes when something was last decided by the exact clock.
+    keys: Forgetful<KeyState>,
     capabilities: RateLimitCapabilities,
     /// The runtime's [`recent_lag`](Runtime::recent_lag), in microseconds.
     lag: u64,
     runtime: Arc<dyn Runtime>,
-}
-
-#[derive(Default)]
-struct Kept {
-    state: KeyState,
-    /// When something was last decided by the exact clock.
-    latest: Timestamp,
-}
-
-impl Forget for Kept {
-    fn forgotten_at(&self) -> Timestamp {
-        self.state.forgotten_at()
-    }
 }
 
 /// Builds [`MemoryRateLimits`].
@@ -140,32 +130,39 @@ impl MemoryRateLimits {
     /// Does something with a key, at one moment.
     fn change<R>(&self, key: &str, change: impl FnOnce(&mut KeyState, Timestamp) -> R) -> R {
         let now = self.inner.runtime.now();
-        self.inner.keys.change(key, now, |kept| change(&mut kept.state, now))
+        self.inner.keys.change(key, now, |state| change(state, now))
     }
 
     /// Asks the exact clock only where it matters, as that takes longer than all the rest.
     #[inline]
-    fn decide(&self, check: &Check<'_>) -> Decision {
+    fn take(&self, key: Split<'_>, quota: &Quota, cost: u64) -> Option<Taken> {
         let Inner { keys, runtime, lag, .. } = &*self.inner;
         let recent = runtime.recent();
-        let taken = keys.change_known(check.key, recent, |kept| {
+        keys.change_known_since(key, recent, |state, latest| {
             let until = recent.after_micros(*lag);
             // Not before what was decided last, unless the clock has been set back since.
-            let from = if kept.latest <= until { recent.max(kept.latest) } else { recent };
-            kept.state.check_between((from, until), check)
-        });
+            let from = if latest <= until { recent.max(latest) } else { recent };
+            state.take_between((from, until), quota, cost)
+        })
+    }
+
+    fn decide(&self, check: &Check<'_>) -> Decision {
+        let taken = match check.quotas {
+            [quota] if check.takes => self.take(check.key.into(), quota, check.cost),
+            _ => None,
+        };
         // What it says besides is not put together under the lock of the key.
         match (taken, check.quotas) {
             (Some(taken), [quota]) => Decision::of_taken(quota, check.cost, taken),
-            _ => self.decide_exactly(recent, check),
+            _ => self.decide_exactly(check),
         }
     }
 
-    #[inline(never)]
-    fn decide_exactly(&self, recent: Timestamp, check: &Check<'_>) -> Decision {
-        self.inner.keys.change(check.key, recent, |kept| {
-            kept.latest = self.inner.runtime.now();
-            kept.state.check(kept.latest, check)
+    fn decide_exactly(&self, check: &Check<'_>) -> Decision {
+        let Inner { keys, runtime, .. } = &*self.inner;
+        keys.change_and_note(check.key, runtime.recent(), |state, latest| {
+            *latest = runtime.now();
+            state.check(*latest, check)
         })
     }
 }
@@ -182,6 +179,10 @@ impl RateLimitStore for MemoryRateLimits {
 
     fn runtime(&self) -> Arc<dyn Runtime> {
         Arc::clone(&self.inner.runtime)
+    }
+
+    fn take_now(&self, namespace: &str, key: &str, quota: &Quota, cost: u64) -> Option<Taken> {
+        self.take(Split { namespace, key }, quota, cost)
     }
 
     fn check_now(&self, check: &Check<'_>) -> Option<Decision> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::rule::Taken;
 use super::{Check, Decision, Quota};
 use crate::error::StoreError;
 use crate::runtime::Runtime;
@@ -60,6 +61,17 @@ pub trait RateLimitStore: fmt::Debug + Send + Sync + 'static {
     /// where it may, as everywhere but in a store in this process.
     fn check_now(&self, check: &Check<'_>) -> Option<Decision> {
         let _ = check;
+        None
+    }
+
+    /// Takes `cost` of one quota for the complete key `namespace` and `key` together, where what is
+    /// known of the key tells at once that it is allowed: as [`check`](Self::check), to which
+    /// everything else is left. Then `None`, and nothing is changed.
+    ///
+    /// It is what most checks of a store in this process are, of one quota that does not count
+    /// leases; so it is told, and answers, in few words.
+    fn take_now(&self, namespace: &str, key: &str, quota: &Quota, cost: u64) -> Option<Taken> {
+        let _ = (namespace, key, quota, cost);
         None
     }
 
@@ -124,6 +136,10 @@ impl<S: RateLimitStore + ?Sized> RateLimitStore for Arc<S> {
 
     fn check_now(&self, check: &Check<'_>) -> Option<Decision> {
         (**self).check_now(check)
+    }
+
+    fn take_now(&self, namespace: &str, key: &str, quota: &Quota, cost: u64) -> Option<Taken> {
+        (**self).take_now(namespace, key, quota, cost)
     }
 
     async fn check(&self, check: &Check<'_>) -> Result<Decision, StoreError> {

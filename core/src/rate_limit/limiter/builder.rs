@@ -215,6 +215,7 @@ impl RateLimiterBuilder {
         let remembers = !capabilities.in_process && self.remembered.0 > 0;
         Ok(RateLimiter {
             shared: Arc::new(Shared {
+                takes_at_once: capabilities.in_process && self.lists.are_empty(),
                 lists: self.lists,
                 is_shadow: self.is_shadow,
                 is_in_process: capabilities.in_process,

@@ -19,6 +19,10 @@ pub(super) struct List {
 }
 
 impl List {
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.by.is_none()
+    }
+
     #[inline]
     fn has(&self, key: &str) -> bool {
         (!self.keys.is_empty() && self.keys.contains(key))
@@ -27,6 +31,10 @@ impl List {
 }
 
 impl Lists {
+    pub(super) fn are_empty(&self) -> bool {
+        self.allowed.is_empty() && self.denied.is_empty()
+    }
+
     #[inline]
     pub(super) fn decide(&self, key: &str) -> Option<Decision> {
         if self.denied.has(key) {

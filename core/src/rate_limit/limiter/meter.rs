@@ -79,6 +79,11 @@ impl Meter {
     }
 
     #[inline]
+    pub(super) fn allowed(&self) {
+        self.allowed.add(1);
+    }
+
+    #[inline]
     pub(super) fn decided(&self, decision: &Decision) {
         if decision.is_allowed() && !decision.is_shadowed() {
             self.allowed.add(1);

@@ -17,11 +17,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{Either, select};
+use futures::future::{BoxFuture, Either, select};
 
+use super::rule::Taken;
 use super::{Check, Decision, ExactRateLimitStore, KeyState, Quota, RateLimitStore, Rule};
 use crate::error::{Error, StoreError, StoreErrorKind};
-use crate::key::{KeyBuffer, KeyError, Namespace};
+use crate::key::{KeyBuffer, KeyError, Namespace, Split};
 use crate::runtime::Runtime;
 
 pub use builder::RateLimiterBuilder;
@@ -79,6 +80,8 @@ struct Shared {
     is_shadow: bool,
     /// What the store says of itself, which it is not asked for every key.
     is_in_process: bool,
+    /// Whether it may be asked to take before anything else is looked at.
+    takes_at_once: bool,
     max_key_bytes: usize,
     store: &'static str,
     fallback: Fallback,
@@ -151,13 +154,15 @@ impl RateLimiter {
     /// ```
     pub async fn check_cost(&self, key: impl AsRef<str>, cost: u64) -> Result<Decision, Error> {
         let key = key.as_ref();
-        if let Some(result) = self.decide_now(key, cost, true) {
-            self.count(&result);
-            return result;
+        // All that is large stands elsewhere, so that the compiler puts the decision where the
+        // caller looks at it: what has just been written takes long to be moved.
+        if let Some((quota, taken)) = self.take_now(key, cost) {
+            return Ok(Decision::of_taken(quota, cost, taken));
         }
-        let result = self.decide_there(key, cost, true).await;
-        self.count(&result);
-        result
+        match self.check_here(key, cost) {
+            Some(result) => result,
+            None => self.check_there(key, cost).await,
+        }
     }
 
     /// What [`check_cost`](Self::check_cost) answers, where the store is in this process and needs
@@ -181,7 +186,11 @@ impl RateLimiter {
         if !self.shared.is_in_process {
             return None;
         }
-        self.decide_now(key.as_ref(), cost, true).inspect(|result| self.count(result))
+        let key = key.as_ref();
+        if let Some((quota, taken)) = self.take_now(key, cost) {
+            return Some(Ok(Decision::of_taken(quota, cost, taken)));
+        }
+        self.check_here(key, cost)
     }
 
     /// What [`check`](Self::check) would say now. Takes nothing, and is not counted.
@@ -392,6 +401,45 @@ impl RateLimiter {
         let (full, quotas) = self.subject(key)?;
         let decision = self.ask(&check_of(&full, &quotas, cost, takes), &quotas).await?;
         Ok(self.in_shadow(decision))
+    }
+
+    #[inline(never)]
+    fn check_here(&self, key: &str, cost: u64) -> Option<Result<Decision, Error>> {
+        self.decide_now(key, cost, true).inspect(|result| self.count(result))
+    }
+
+    #[inline(never)]
+    fn check_there<'a>(
+        &'a self,
+        key: &'a str,
+        cost: u64,
+    ) -> BoxFuture<'a, Result<Decision, Error>> {
+        Box::pin(async move {
+            let result = self.decide_there(key, cost, true).await;
+            self.count(&result);
+            result
+        })
+    }
+
+    /// Takes and counts where one quota allows it, in a store in this process, and no list has a say:
+    /// what most checks are. The decision is put together by whoever called this, in its place.
+    #[inline(always)]
+    fn take_now(&self, key: &str, cost: u64) -> Option<(&Quota, Taken)> {
+        let Quotas::Same(quotas) = &self.quotas else { return None };
+        let [quota] = &**quotas else { return None };
+        Some((quota, self.take_of(quota, key, cost)?))
+    }
+
+    #[inline(never)]
+    fn take_of(&self, quota: &Quota, key: &str, cost: u64) -> Option<Taken> {
+        let shared = &*self.shared;
+        if !shared.takes_at_once {
+            return None;
+        }
+        let Split { namespace, key } = self.namespace.split(key, shared.max_key_bytes)?;
+        let taken = self.store.take_now(namespace, key, quota, cost)?;
+        shared.meter.allowed();
+        Some(taken)
     }
 
     /// Decides where that takes no waiting: by the lists, and by a store in this process. This

@@ -4,7 +4,7 @@
 //! limit`, which is seldom a whole number. Here a microsecond has `limit` parts: a unit is `window` of
 //! them, and a microsecond pays back `limit`.
 
-use super::{Counts, Left, Request, State, Taken};
+use super::{Counts, IN_PARTS, Left, Request, State, Taken};
 use crate::rate_limit::Quota;
 use crate::rate_limit::quota::{Span, divide};
 use crate::time::Timestamp;
@@ -56,7 +56,7 @@ fn difference(a: Span, b: Span, quota: &Quota) -> Span {
 
 /// Takes `cost`, which is not zero, where it is there: what [`check`](super::check) does then,
 /// without a division.
-#[inline]
+#[inline(always)]
 pub(super) fn take(gcra: &mut Gcra, now: u64, cost: u64, quota: &Quota) -> Option<Taken> {
     let owed = sum(Level::of(gcra, now, quota).0, quota.time_of(cost), quota);
     if owed > quota.time_of_all() {
@@ -64,10 +64,10 @@ pub(super) fn take(gcra: &mut Gcra, now: u64, cost: u64, quota: &Quota) -> Optio
     }
     let parts = owed.parts;
     let micros = u64::try_from(owed.micros).ok()?;
-    let reset = micros.checked_add(u64::from(parts > 0))?;
+    let reset = micros.checked_add(u64::from(parts > 0)).filter(|reset| *reset < IN_PARTS)?;
     let full_at = now.checked_add(micros)?;
     *gcra = Gcra { full_at: Timestamp::from_micros(full_at), fraction: parts };
-    Some(Taken { left: Left::Without { parts }, reset })
+    Some(Taken::of(Left::Without { parts }, reset))
 }
 
 impl Level {

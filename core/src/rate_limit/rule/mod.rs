@@ -29,6 +29,7 @@ mod gcra;
 mod properties;
 mod sliding_window;
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::quota::{Quota, Rule, divide};
@@ -158,15 +159,61 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<u64>,
 }
 
-/// What one quota says to a request that it allows.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Taken {
-    pub(super) left: Left,
-    pub(super) reset: u64,
+/// What one quota says to a request that it allows, in two words: as a result they take no room in
+/// memory, from where what was just written in parts is slow to be read as a whole.
+///
+/// ```
+/// use larder_core::rate_limit::rule::Taken;
+/// use larder_core::seconds;
+///
+/// let taken = Taken::new(99, seconds(60));
+/// assert_eq!(size_of_val(&Some(taken)), 16);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    left: u64,
+    /// Its highest bit says that what is left is in parts.
+    reset: NonZeroU64,
+}
+
+const IN_PARTS: u64 = 1 << 63;
+
+impl Taken {
+    /// So much is left, and all of it is there again after `reset`, as in a [`Verdict`]; that is in
+    /// at least a microsecond and at most a quarter of a million years.
+    #[must_use]
+    pub fn new(remaining: u64, reset: Duration) -> Self {
+        let reset = u64::try_from(reset.as_micros()).unwrap_or(u64::MAX);
+        Self::of(Left::Units(remaining), reset)
+    }
+
+    #[inline]
+    fn of(left: Left, reset: u64) -> Self {
+        let reset = reset.clamp(1, IN_PARTS - 1);
+        let (left, reset) = match left {
+            Left::Units(units) => (units, reset),
+            Left::Without { parts } => (parts, reset | IN_PARTS),
+        };
+        Self { left, reset: NonZeroU64::new(reset).unwrap_or(NonZeroU64::MIN) }
+    }
+
+    #[inline]
+    pub(super) fn left(self) -> Left {
+        match self.reset.get() & IN_PARTS {
+            0 => Left::Units(self.left),
+            _ => Left::Without { parts: self.left },
+        }
+    }
+
+    /// In microseconds.
+    #[inline]
+    pub(super) fn reset(self) -> u64 {
+        self.reset.get() & !IN_PARTS
+    }
 }
 
 /// What remains.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
     Units(u64),
     /// All that there can be but for what comes back until the reset: by GCRA, see
@@ -288,12 +335,21 @@ pub(super) fn take_between(
         State::Gcra(state) if request.cost > 0 => {
             gcra::take(state, from.as_micros(), request.cost, quota)
         }
-        _ => {
-            let (answer, after) = decide(Some(state), from, request, quota);
-            *state = after.filter(|_| answer.allowed)?;
-            Some(Taken { left: Left::Units(answer.remaining), reset: answer.reset })
-        }
+        _ => take_steady(state, from, request, quota),
     }
+}
+
+#[inline(never)]
+fn take_steady(
+    state: &mut State,
+    now: Timestamp,
+    request: Request,
+    quota: &Quota,
+) -> Option<Taken> {
+    let (answer, after) = decide(Some(state), now, request, quota);
+    // Later, it cannot be told in so few words.
+    *state = after.filter(|_| answer.allowed && answer.reset < IN_PARTS)?;
+    Some(Taken::of(Left::Units(answer.remaining), answer.reset))
 }
 
 /// What [`check`] would say, with what remains and the reset as they are without the request.
