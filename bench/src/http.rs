@@ -24,14 +24,14 @@ use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::PeerIpKeyExtractor;
 
 use crate::Effort;
-use crate::rounds::{self, Turn};
+use crate::client::Client;
+use crate::rounds::{self, Pace, Turn};
 use crate::servers::{Core, Process, Redis, on_core};
 use crate::sessions;
 use crate::table::{Figures, Goal, Row};
 
 pub(crate) const PATH: &str = "/api/v1/products";
 const TARGET: &str = "/api/v1/products?page=1&limit=20";
-const CONNECTIONS: &str = "64";
 
 /// What stands before the handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -173,14 +173,14 @@ pub(crate) fn page() -> String {
 
 pub(crate) fn compare(effort: Effort, mut row: impl FnMut(Row)) -> Result<()> {
     let redis = Redis::start(Some(Core::Client))?;
-    let bare = Server::start(Front::Bare, None)?;
-    let memory = Server::start(Front::Memory, None)?;
-    let through_redis = Server::start(Front::Redis, Some(&redis.url()))?;
-    let contestants: Vec<Turn<'_>> = [&memory, &through_redis, &bare]
-        .into_iter()
-        .map(|server| Box::new(|| server.requests_per_second(effort.wrk)) as Turn<'_>)
-        .collect();
-    let results = rounds::play(effort.rounds, contestants)?;
+    let url = redis.url();
+    let results = rounds::play_anew(effort.http, || {
+        let fronts = [Front::Memory, Front::Redis, Front::Bare];
+        fronts
+            .map(|front| Server::start(front, Some(&url))?.turn(effort.http))
+            .into_iter()
+            .collect()
+    })?;
     for (who, name, goal) in [(0, "memory", 0.85), (1, "Redis", 0.5)] {
         row(Row {
             what: format!("HTTP, response cache hit, {name}"),
@@ -205,13 +205,9 @@ pub(crate) fn compare_limits(effort: Effort, mut row: impl FnMut(Row)) -> Result
         Front::TowerGovernor,
         Front::TowerGovernorWithoutHeaders,
     ];
-    let servers: Vec<Server> =
-        fronts.iter().map(|front| Server::start(*front, None)).collect::<Result<_>>()?;
-    let contestants: Vec<Turn<'_>> = servers
-        .iter()
-        .map(|server| Box::new(|| server.requests_per_second(effort.wrk)) as Turn<'_>)
-        .collect();
-    let results = rounds::play(effort.rounds, contestants)?;
+    let results = rounds::play_anew(effort.http, || {
+        fronts.map(|front| Server::start(front, None)?.turn(effort.http)).into_iter().collect()
+    })?;
     let (limit, silent) = ("HTTP, rate limit, memory", "HTTP, rate limit, memory, no headers");
     for (what, who, name, peer, goal) in [
         (limit, 0, "bare axum handler", 2, Goal::AtLeast(0.95)),
@@ -265,7 +261,8 @@ impl Server {
                 head.lines().find_map(|line| line.split_once("et-cookie: ")?.1.split(';').next());
             server.cookie = Some(cookie.context("the server began no session")?.to_owned());
         }
-        server.head()?;
+        // What a cache has afterwards.
+        server.head_of(TARGET)?;
         Ok(server)
     }
 
@@ -275,31 +272,19 @@ impl Server {
         self
     }
 
-    pub(crate) fn requests_per_second(&self, length: Duration) -> Result<f64> {
-        let mut wrk = on_core(Core::Client, "wrk");
-        wrk.args(["--threads", "1", "--connections", CONNECTIONS, "--duration"])
-            .arg(format!("{}s", length.as_secs().max(1)))
-            .arg(format!("http://127.0.0.1:{}{TARGET}", self.port));
-        if let Some(cookie) = &self.cookie {
-            wrk.args(["--header", &format!("Cookie: {cookie}")]);
-        }
-        let output = wrk.output().context("cannot start wrk; `cargo xtask bench` installs it")?;
-        let report = String::from_utf8_lossy(&output.stdout);
-        ensure!(output.status.success(), "wrk failed: {report}");
-        for trouble in ["Non-2xx", "Socket errors"] {
-            ensure!(!report.contains(trouble), "wrk saw failures: {report}");
-        }
-        self.expect_front()?;
-        let rate = report
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("Requests/sec:"))
-            .context("wrk did not report a rate")?;
-        Ok(rate.trim().parse()?)
+    /// Asked for so long, each time.
+    pub(crate) fn turn(self, pace: Pace) -> Result<Turn<'static>> {
+        let mut client = Client::connect(self.port, self.request(TARGET, ""))?;
+        Ok(Box::new(move || {
+            let (rate, head) = client.requests_per_second(pace.turn)?;
+            self.expect_front(&head)?;
+            Ok(rate)
+        }))
     }
 
     /// A layer that lets everything through would be fast as well.
-    fn expect_front(&self) -> Result<()> {
-        let head = self.head()?.to_ascii_lowercase();
+    fn expect_front(&self, head: &str) -> Result<()> {
+        let head = head.to_ascii_lowercase();
         let told =
             ["x-cache: hit", "x-ratelimit-remaining: "].into_iter().find(|it| head.contains(it));
         if told != self.front.header() {
@@ -308,25 +293,21 @@ impl Server {
         Ok(())
     }
 
-    /// The head of an answer.
-    fn head(&self) -> Result<String> {
-        self.head_of(TARGET)
-    }
-
+    /// The head of an answer, on a connection of its own.
     fn head_of(&self, target: &str) -> Result<String> {
-        let cookie = self.cookie.as_ref().map(|it| format!("Cookie: {it}\r\n"));
         let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         connection.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(
-            connection,
-            "GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n{}Connection: close\r\n\r\n",
-            self.port,
-            cookie.unwrap_or_default()
-        )?;
+        connection.write_all(&self.request(target, "Connection: close\r\n"))?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer)?;
         let (head, _) = answer.split_once("\r\n\r\n").context("an answer without an end")?;
         ensure!(head.starts_with("HTTP/1.1 200"), "the server answered with:\n{head}");
         Ok(head.to_owned())
+    }
+
+    fn request(&self, target: &str, more: &str) -> Vec<u8> {
+        let cookie = self.cookie.as_ref().map(|it| format!("Cookie: {it}\r\n"));
+        let (port, cookie) = (self.port, cookie.unwrap_or_default());
+        format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{cookie}{more}\r\n").into()
     }
 }

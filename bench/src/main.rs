@@ -1,11 +1,13 @@
 //! Larder beside its peers, as a table: `cargo xtask bench`, or `cargo run --release -p
-//! larder-bench` where redis-server and wrk are installed.
+//! larder-bench` where redis-server is installed.
 //!
 //! - [`memory`], [`local`], [`redis_reads`], [`bus`], [`loads`], [`journals`], [`limits`],
 //!   [`redis_limits`], [`http`], [`sessions`], [`workers`]: what is compared.
-//! - [`rounds`]: how; [`table`]: how it is printed; [`servers`]: the programs beside this one.
+//! - [`rounds`]: how; [`client`]: who asks the HTTP servers; [`table`]: how it is printed;
+//!   [`servers`]: the programs beside this one.
 
 mod bus;
+mod client;
 mod http;
 mod journals;
 mod limits;
@@ -28,7 +30,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::http::Front;
-use crate::servers::{Redis, can_pin, version};
+use crate::rounds::Pace;
+use crate::servers::{Core, Redis, can_pin, stay_on, version};
 use crate::table::{HEAD, Row};
 
 #[derive(Parser)]
@@ -92,8 +95,8 @@ struct Effort {
     reads: usize,
     /// How long a turn through Redis takes.
     turn: Duration,
-    /// How long a turn of wrk takes, in whole seconds.
-    wrk: Duration,
+    /// Of the HTTP servers.
+    http: Pace,
 }
 
 impl Effort {
@@ -101,13 +104,13 @@ impl Effort {
         rounds: 5,
         reads: 1_000_000,
         turn: Duration::from_secs(1),
-        wrk: Duration::from_secs(3),
+        http: Pace { rounds: 9, turns: 30, turn: Duration::from_millis(50) },
     };
     const QUICK: Self = Self {
         rounds: 3,
         reads: 300_000,
         turn: Duration::from_millis(300),
-        wrk: Duration::from_secs(1),
+        http: Pace { rounds: 5, turns: 20, turn: Duration::from_millis(50) },
     };
 }
 
@@ -169,6 +172,9 @@ fn run(arguments: &Arguments) -> Result<()> {
             redis_limits::compare(effort, &redis, print)?;
         }
     }
+    if [Comparison::Http, Comparison::HttpLimits, Comparison::Sessions].into_iter().any(wanted) {
+        stay_on(Core::Client)?;
+    }
     if wanted(Comparison::Http) {
         http::compare(effort, print)?;
     }
@@ -188,8 +194,10 @@ fn print_machine(effort: Effort) {
     let pinned = if can_pin() { "each on a core of its own" } else { "not pinned to cores" };
     println!(
         "{cores} cores, Redis {}, HTTP server and client {pinned}; medians of {} interleaved \
-         rounds.\n",
+         rounds, those of HTTP of {} rounds with {} turns each.\n",
         redis.unwrap_or("of an unknown version"),
         effort.rounds,
+        effort.http.rounds,
+        effort.http.turns,
     );
 }

@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 /// A core of the machine.
@@ -18,18 +18,33 @@ pub(crate) enum Core {
     Client,
 }
 
+impl Core {
+    fn number(self) -> &'static str {
+        match self {
+            Self::Server => "0",
+            Self::Client => "1",
+        }
+    }
+}
+
 /// `program`, kept to one core where the machine can do that.
 pub(crate) fn on_core(core: Core, program: &str) -> Command {
     if !can_pin() {
         return Command::new(program);
     }
-    let number = match core {
-        Core::Server => "0",
-        Core::Client => "1",
-    };
     let mut command = Command::new("taskset");
-    command.args(["-c", number, program]);
+    command.args(["-c", core.number(), program]);
     command
+}
+
+/// Keeps this program's main thread to one core, where the machine can do that.
+pub(crate) fn stay_on(core: Core) -> Result<()> {
+    if can_pin() {
+        let this = process::id().to_string();
+        let pinned = Command::new("taskset").args(["-pc", core.number(), &this]).output()?;
+        ensure!(pinned.status.success(), "taskset: {}", String::from_utf8_lossy(&pinned.stderr));
+    }
+    Ok(())
 }
 
 /// Whether programs can be kept to one core.

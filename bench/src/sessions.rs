@@ -16,7 +16,7 @@ use tower_sessions_redis_store::fred::prelude::{Config, Pool};
 
 use crate::Effort;
 use crate::http::{Front, PATH, Server, page};
-use crate::rounds::{self, Turn};
+use crate::rounds;
 use crate::servers::{Core, Redis};
 use crate::table::{Figures, Goal, Row};
 
@@ -73,13 +73,11 @@ pub(crate) fn compare(effort: Effort, mut row: impl FnMut(Row)) -> Result<()> {
         ("Redis", Front::SessionRedis, Front::TowerSessionsRedis, 0.55),
     ] {
         let url = redis.url();
-        let (ours, peer) = (Server::start(ours, Some(&url))?, Server::start(peer, Some(&url))?);
-        let bare = Server::start(Front::Bare, None)?.asked_as(&ours);
-        let contestants: Vec<Turn<'_>> = [&ours, &bare, &peer]
-            .into_iter()
-            .map(|server| Box::new(|| server.requests_per_second(effort.wrk)) as Turn<'_>)
-            .collect();
-        let results = rounds::play(effort.rounds, contestants)?;
+        let results = rounds::play_anew(effort.http, || {
+            let (ours, peer) = (Server::start(ours, Some(&url))?, Server::start(peer, Some(&url))?);
+            let bare = Server::start(Front::Bare, None)?.asked_as(&ours);
+            [ours, bare, peer].map(|server| server.turn(effort.http)).into_iter().collect()
+        })?;
         for (other, peer, goal) in
             [(1, "bare axum handler", Goal::AtLeast(goal)), (2, "tower-sessions", Goal::None)]
         {

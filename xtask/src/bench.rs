@@ -1,4 +1,4 @@
-//! The comparisons of `bench/`, with the programs beside them installed.
+//! The comparisons of `bench/`, with Redis beside them installed.
 
 use anyhow::Result;
 
@@ -6,9 +6,7 @@ use crate::{apt, exec, redis, workspace::Workspace};
 
 /// Runs the comparisons with their own arguments.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    for program in [redis::PROGRAM, "wrk"] {
-        apt::ensure(program, program)?;
-    }
+    apt::ensure(redis::PROGRAM, redis::PROGRAM)?;
     exec::run(
         workspace
             .cargo()
