@@ -10,15 +10,13 @@ use futures::lock::{Mutex, MutexGuard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Sessions;
 use super::meter::Operation;
 use super::presented::Presented;
-use super::record::{Changes, Data, Value};
-use super::store::StoredSession;
-use super::{SessionId, Sessions};
+use super::record::Value;
+use super::sessions::Shared;
+use super::state::{Ending, FLASH, State, Stored};
 use crate::error::Error;
-
-/// What the keys of flash values begin with.
-const FLASH: char = '~';
 
 /// The session of one request: loaded when it is first touched, written by [`save`](Self::save) when
 /// it changed.
@@ -55,76 +53,10 @@ struct Visit {
     state: Mutex<State>,
 }
 
-pub(super) struct State {
-    /// What the client presented, or was given; `None` where it is not that of `stored`.
-    pub(super) presented: Option<SessionId>,
-    /// What else the client presented, the last first, and was not looked at.
-    others: Vec<SessionId>,
-    /// What else the client presented, and is no session's: it may have moved a moment ago.
-    passed: Vec<SessionId>,
-    /// Whether the client is to be told its id again.
-    pub(super) reissues: bool,
-    pub(super) stored: Stored,
-    pub(super) changes: Changes,
-    /// Flash values of the request before, which go with this one.
-    flashed: Data,
-    /// Whether the session is to move to a new id.
-    pub(super) renews: bool,
-    /// Whether this request ended the session.
-    pub(super) ended: bool,
-    /// Why the session is not known to this request.
-    not_loaded: Option<Error>,
-    /// What was to end and may go on, and why.
-    not_ended: Option<(Ending, Error)>,
-}
-
-/// What a request may end.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    This,
-    Others,
-    All,
-}
-
-/// What the store holds of the session, as far as this request knows.
-pub(super) enum Stored {
-    Unknown,
-    Nothing,
-    Known { key: String, found: StoredSession },
-}
-
-impl Stored {
-    pub(super) fn found(&self) -> Option<&StoredSession> {
-        match self {
-            Self::Known { found, .. } => Some(found),
-            Self::Unknown | Self::Nothing => None,
-        }
-    }
-
-    fn data(&self) -> Option<&Data> {
-        self.found().map(|found| &found.session.data)
-    }
-}
-
 impl Session {
     pub(super) fn new(sessions: Sessions, presented: Presented) -> Self {
-        let Presented { id, mut others, place, reissues } = presented;
-        others.reverse();
-        let state = State {
-            stored: if id.is_some() { Stored::Unknown } else { Stored::Nothing },
-            presented: id,
-            others,
-            passed: Vec::new(),
-            reissues,
-            changes: Changes::default(),
-            flashed: Data::new(),
-            renews: false,
-            ended: false,
-            not_loaded: None,
-            not_ended: None,
-        };
-        let is_touched = AtomicBool::new(false);
-        let state = Mutex::new(state);
+        let (state, place) = State::new(presented);
+        let (is_touched, state) = (AtomicBool::new(false), Mutex::new(state));
         Self { visit: Arc::new(Visit { sessions, place, is_touched, state }) }
     }
 
@@ -439,16 +371,17 @@ impl Session {
             (Stored::Unknown | Stored::Nothing, None) => {}
         }
         // Else the next request would find itself signed in by one of them.
-        for id in state.passed.iter().chain(&state.others) {
+        for id in state.other_ids() {
             keys.push(sessions.key(id)?);
         }
-        let removals =
-            keys.iter().map(|key| sessions.in_time(Operation::Remove, sessions.store.remove(key)));
+        let removals = keys
+            .iter()
+            .map(|key| sessions.in_time(Operation::Remove, sessions.shared.store.remove(key)));
         let mut was_there = false;
         // All are tried, also where one fails.
         for removed in join_all(removals).await {
             if removed? {
-                sessions.meter.logged_out();
+                sessions.shared.meter.logged_out();
                 was_there = true;
             }
         }
@@ -498,6 +431,10 @@ impl Session {
         self.visit.is_touched.load(Ordering::Acquire)
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.visit.sessions.shared
+    }
+
     pub(super) async fn lock(&self) -> MutexGuard<'_, State> {
         self.visit.state.lock().await
     }
@@ -512,78 +449,17 @@ impl Session {
     }
 
     /// The state, for what the request does with the session.
-    async fn touch(&self) -> MutexGuard<'_, State> {
+    pub(super) async fn touch(&self) -> MutexGuard<'_, State> {
+        match self.touch_now() {
+            Some(state) => state,
+            None => self.lock().await,
+        }
+    }
+
+    /// The same, if nobody else has it.
+    pub(super) fn touch_now(&self) -> Option<MutexGuard<'_, State>> {
         self.visit.is_touched.store(true, Ordering::Release);
-        self.lock().await
-    }
-
-    async fn loaded(&self) -> Result<MutexGuard<'_, State>, Error> {
-        let mut state = self.touch().await;
-        let loaded = self.load(&mut state).await;
-        state.not_loaded = loaded.as_ref().err().cloned();
-        loaded?;
-        Ok(state)
-    }
-
-    /// Looks the presented ids up, once, until one is that of a session.
-    pub(super) async fn load(&self, state: &mut State) -> Result<(), Error> {
-        while let (Stored::Unknown, Some(id)) = (&state.stored, &state.presented) {
-            let key = self.sessions().key(id)?;
-            match self.load_from(&key).await? {
-                Some(found) => state.take_up(key, found),
-                None => match state.others.pop() {
-                    Some(other) => state.passed.extend(state.presented.replace(other)),
-                    None => state.stored = Stored::Nothing,
-                },
-            }
-        }
-        Ok(())
-    }
-
-    /// The session under `key`, if its time is not over.
-    pub(super) async fn load_from(&self, key: &str) -> Result<Option<StoredSession>, Error> {
-        let Sessions { store, runtime, lives, meter, .. } = self.sessions();
-        let found = match store.load_now(key) {
-            Some(found) => self.sessions().heard(Operation::Load, found)?,
-            None => self.sessions().in_time(Operation::Load, store.load(key)).await?,
-        };
-        let found = found.filter(|found| !runtime.has_passed(lives.end_of(&found.session)));
-        meter.looked(found.is_some());
-        Ok(found)
-    }
-}
-
-impl State {
-    fn take_up(&mut self, key: String, found: StoredSession) {
-        let flashed = found.session.data.iter().filter(|(key, _)| key.starts_with(FLASH));
-        self.flashed = flashed.map(|(key, value)| (key.clone(), value.clone())).collect();
-        for key in self.flashed.keys() {
-            self.changes.set_unless_set(key, None);
-        }
-        self.stored = Stored::Known { key, found };
-    }
-
-    fn heard_of_end<T>(&mut self, ending: Ending, ended: Result<T, Error>) -> Result<T, Error> {
-        match &ended {
-            Err(error) => self.not_ended = Some((ending, error.clone())),
-            Ok(_) => {
-                self.not_ended.take_if(|(failed, _)| ending == *failed || ending == Ending::All);
-            }
-        }
-        ended
-    }
-
-    /// What this request asked of the session and was not done.
-    pub(super) fn failure(&self) -> Option<&Error> {
-        self.not_loaded.as_ref().or(self.not_ended.as_ref().map(|(_, error)| error))
-    }
-
-    pub(super) fn has_ended(&mut self) {
-        (self.stored, self.presented) = (Stored::Nothing, None);
-        self.others.clear();
-        self.passed.clear();
-        (self.changes, self.flashed) = (Changes::default(), Data::new());
-        (self.renews, self.ended) = (false, true);
+        self.try_lock()
     }
 }
 

@@ -27,6 +27,7 @@ mod record;
 mod save;
 mod sessions;
 mod slot;
+mod state;
 mod store;
 #[cfg(test)]
 mod tests;

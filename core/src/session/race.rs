@@ -92,7 +92,7 @@ impl Remains {
         let list = sessions.of_user(user).await?;
         let mut keys = BTreeSet::new();
         for session in &list {
-            if let Some(found) = sessions.store.load(&session.key).await? {
+            if let Some(found) = sessions.shared.store.load(&session.key).await? {
                 keys.extend(found.session.data.keys().cloned());
             }
         }

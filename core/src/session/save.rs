@@ -2,9 +2,9 @@
 
 use std::mem;
 
-use super::handle::{State, Stored};
 use super::meter::Operation;
 use super::record::SessionRecord;
+use super::state::{State, Stored};
 use super::store::{StoredSession, Touch, Updated, Version};
 use super::{Session, SessionId, TRIES};
 use crate::error::Error;
@@ -105,7 +105,7 @@ impl Session {
             Stored::Nothing if state.changes.found_a_session() => {
                 state.stored = Stored::Nothing;
                 let begun = self.begin(&mut state).await?;
-                self.sessions().meter.begun(false);
+                self.shared().meter.begun(false);
                 Ok(begun)
             }
             stored => {
@@ -148,7 +148,7 @@ impl Session {
 
     fn is_use_to_be_noted(&self, found: &StoredSession) -> bool {
         let seen_at = found.session.seen_at;
-        self.sessions().lives.wants_touch(self.sessions().runtime.recent().max(seen_at), seen_at)
+        self.shared().lives.wants_touch(self.shared().runtime.recent().max(seen_at), seen_at)
     }
 
     /// A busy reader writes only now and then.
@@ -158,17 +158,17 @@ impl Session {
         key: &str,
         found: &StoredSession,
     ) -> Result<Saved, Error> {
-        let (now, lives) = (self.sessions().runtime.now(), &self.sessions().lives);
+        let (now, lives) = (self.shared().runtime.now(), &self.shared().lives);
         let session = &found.session;
         if !self.is_use_to_be_noted(found) {
             return Ok(state.nothing_to_save(found));
         }
         let expires_at = lives.expires_at(session.created_at, now);
         let touch = Touch::new(now, self.place(), expires_at);
-        let touched = self.sessions().store.touch(key, &touch);
+        let touched = self.shared().store.touch(key, &touch);
         let is_there = self.sessions().in_time(Operation::Touch, touched).await?;
         if is_there {
-            self.sessions().meter.touched();
+            self.shared().meter.touched();
         }
         let cookie = match &state.presented {
             // The cookie's own life is to go on as well.
@@ -191,7 +191,7 @@ impl Session {
         for _ in 0..TRIES {
             let session = self.with_changes(state, SessionRecord::clone(&found.session))?;
             let new = if state.renews { Some(self.new_id()?) } else { None };
-            let (sessions, store) = (self.sessions(), &self.sessions().store);
+            let (sessions, store) = (self.sessions(), &self.shared().store);
             let updated = match &new {
                 Some((_, new_key)) => {
                     let renewed = store.renew(&key, &found.version, new_key, &session);
@@ -204,7 +204,7 @@ impl Session {
             };
             match updated {
                 Updated::Done(version) => {
-                    sessions.meter.written(new.is_some());
+                    sessions.shared.meter.written(new.is_some());
                     let (id, key) = match new {
                         Some((id, key)) => (Some(id), key),
                         None => (None, key),
@@ -221,8 +221,8 @@ impl Session {
                     return Ok(Saved { cookie, overwritten, is_lost: false });
                 }
                 Updated::Conflict(theirs)
-                    if self.sessions().runtime.now()
-                        < self.sessions().lives.end_of(&theirs.session) =>
+                    if self.shared().runtime.now()
+                        < self.shared().lives.end_of(&theirs.session) =>
                 {
                     let theirs_user = theirs.session.user.as_deref();
                     is_anothers = has_moved
@@ -246,7 +246,7 @@ impl Session {
                 Updated::Taken => {}
                 Updated::Conflict(_) | Updated::Gone => return self.write_to_none(state).await,
             }
-            sessions.meter.conflict();
+            sessions.shared.meter.conflict();
         }
         Err(Error::SessionContended { tries: TRIES })
     }
@@ -256,10 +256,10 @@ impl Session {
         if state.changes.signs_in() {
             (state.stored, state.presented) = (Stored::Nothing, None);
             let begun = self.begin(state).await?;
-            self.sessions().meter.begun(true);
+            self.shared().meter.begun(true);
             return Ok(begun);
         }
-        self.sessions().meter.lost();
+        self.shared().meter.lost();
         state.has_ended();
         state.ended = false;
         Ok(Saved { is_lost: true, ..Saved::default() })
@@ -267,10 +267,10 @@ impl Session {
 
     async fn begin(&self, state: &mut State) -> Result<Saved, Error> {
         for _ in 0..TRIES {
-            let now = self.sessions().runtime.now();
+            let now = self.shared().runtime.now();
             let session = self.with_changes(state, SessionRecord::new(now, Timestamp::MAX))?;
             let (id, key) = self.new_id()?;
-            let created = self.sessions().store.create(&key, &session);
+            let created = self.shared().store.create(&key, &session);
             if let Some(version) = self.sessions().in_time(Operation::Create, created).await? {
                 let cookie = SessionCookie::Set { id, expires_at: session.expires_at };
                 state.is_saved(&cookie, key, session, version);
@@ -291,14 +291,14 @@ impl Session {
         state: &State,
         mut session: SessionRecord,
     ) -> Result<SessionRecord, Error> {
-        let now = self.sessions().runtime.now();
+        let now = self.shared().runtime.now();
         state.changes.apply(&mut session);
         session.seen_at = session.seen_at.max(now);
         session.seen_from = self.place();
-        session.expires_at = self.sessions().lives.expires_at(session.created_at, session.seen_at);
-        let (bytes, max) = (session.size(), self.sessions().store.capabilities().max_session_bytes);
+        session.expires_at = self.shared().lives.expires_at(session.created_at, session.seen_at);
+        let (bytes, max) = (session.size(), self.shared().store.capabilities().max_session_bytes);
         if bytes > max {
-            return Err(Error::SessionTooLarge { bytes, max, store: self.sessions().store.name() });
+            return Err(Error::SessionTooLarge { bytes, max, store: self.shared().store.name() });
         }
         Ok(session)
     }

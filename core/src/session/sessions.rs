@@ -46,6 +46,12 @@ use crate::time::seconds;
 /// ```
 #[derive(Clone)]
 pub struct Sessions {
+    // One, as every session of a request holds it.
+    pub(super) shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+pub(super) struct Shared {
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) lives: Lifetimes,
@@ -141,7 +147,7 @@ impl Sessions {
     /// # Ok(()) }
     /// ```
     pub async fn of_user(&self, user: &str) -> Result<Vec<UserSession>, Error> {
-        self.in_time(Operation::OfUser, self.store.of_user(user)).await
+        self.in_time(Operation::OfUser, self.shared.store.of_user(user)).await
     }
 
     /// Ends all sessions of `user`, as after a change of the password or of rights; how many there
@@ -178,20 +184,24 @@ impl Sessions {
     /// ```
     #[must_use]
     pub fn on(&self, runtime: Arc<dyn Runtime>) -> Self {
-        let store = self.store.bound_to(&runtime).unwrap_or_else(|| Arc::clone(&self.store));
-        Self { store, runtime, ..self.clone() }
+        let mut shared = Shared::clone(&self.shared);
+        if let Some(bound) = shared.store.bound_to(&runtime) {
+            shared.store = bound;
+        }
+        shared.runtime = runtime;
+        Self { shared: Arc::new(shared) }
     }
 
     /// The clock, timers and tasks of these sessions.
     #[must_use]
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
-        &self.runtime
+        &self.shared.runtime
     }
 
     /// How long a session lives that nobody uses.
     #[must_use]
     pub fn idle(&self) -> Duration {
-        self.lives.idle
+        self.shared.lives.idle
     }
 
     /// Their name in metrics and logs.
@@ -204,13 +214,13 @@ impl Sessions {
     /// ```
     #[must_use]
     pub fn name(&self) -> &str {
-        self.meter.name()
+        self.shared.meter.name()
     }
 
     /// What was counted since they were built, in this process.
     #[must_use]
     pub fn stats(&self) -> SessionStats {
-        self.meter.stats()
+        self.shared.meter.stats()
     }
 
     /// Where they are kept.
@@ -223,7 +233,7 @@ impl Sessions {
     /// ```
     #[must_use]
     pub fn store(&self) -> &Arc<dyn SessionStore> {
-        &self.store
+        &self.shared.store
     }
 
     pub(super) async fn remove_of_user(
@@ -231,9 +241,9 @@ impl Sessions {
         user: &str,
         except: Option<&str>,
     ) -> Result<u64, Error> {
-        let removed = self.store.remove_of_user(user, except);
+        let removed = self.shared.store.remove_of_user(user, except);
         let removed = self.in_time(Operation::RemoveOfUser, removed).await?;
-        self.meter.ended_of_user(removed);
+        self.shared.meter.ended_of_user(removed);
         Ok(removed)
     }
 
@@ -248,17 +258,17 @@ impl Sessions {
         if let Poll::Ready(result) = futures::poll!(call.as_mut()) {
             return self.heard(operation, result);
         }
-        let asked = self.runtime.now();
-        let result = match select(call, self.runtime.sleep(self.timeout)).await {
+        let asked = self.shared.runtime.now();
+        let result = match select(call, self.shared.runtime.sleep(self.shared.timeout)).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => {
-                let after = self.timeout;
+                let after = self.shared.timeout;
                 let detail = format!("no answer within {after:?} (see SessionsBuilder::timeout)");
-                let (kind, store) = (StoreErrorKind::Timeout, self.store.name());
+                let (kind, store) = (StoreErrorKind::Timeout, self.shared.store.name());
                 Err(StoreError::new(kind, store, operation.as_str(), detail))
             }
         };
-        self.meter.store_took(operation, self.runtime.now().since(asked));
+        self.shared.meter.store_took(operation, self.shared.runtime.now().since(asked));
         self.heard(operation, result)
     }
 
@@ -268,27 +278,27 @@ impl Sessions {
         operation: Operation,
         result: Result<T, StoreError>,
     ) -> Result<T, Error> {
-        Ok(result.inspect_err(|error| self.meter.store_failed(operation, error))?)
+        Ok(result.inspect_err(|error| self.shared.meter.store_failed(operation, error))?)
     }
 
     /// Under what the store keeps the session of that id.
     pub(super) fn key(&self, id: &SessionId) -> Result<String, Error> {
-        let claimed = self.store.capabilities();
+        let claimed = self.shared.store.capabilities();
         let mut digest = [0; DIGEST_LENGTH];
         let key = match claimed.keyed_by {
             KeyedBy::Digest => id.digest_in(&mut digest),
             KeyedBy::Id => id.expose(),
         };
-        Ok(self.namespace.full_key(key, claimed.max_key_bytes, self.store.name())?)
+        Ok(self.shared.namespace.full_key(key, claimed.max_key_bytes, self.shared.store.name())?)
     }
 }
 
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sessions")
-            .field("store", &self.store)
-            .field("namespace", &self.namespace)
-            .field("lives", &self.lives)
+            .field("store", &self.shared.store)
+            .field("namespace", &self.shared.namespace)
+            .field("lives", &self.shared.lives)
             .finish_non_exhaustive()
     }
 }
@@ -391,13 +401,14 @@ impl SessionsBuilder {
             return Err(Error::Config { setting: "timeout", problem });
         }
         key::check("namespace", &self.namespace, capabilities.max_key_bytes, self.store.name())?;
-        Ok(Sessions {
+        let shared = Shared {
             runtime: self.runtime.unwrap_or_else(|| self.store.runtime()),
             store: self.store,
             lives: self.lives,
             timeout: self.timeout,
             namespace: Namespace::default().child(&self.namespace),
             meter: Arc::new(Meter::new(self.name.unwrap_or(self.namespace))),
-        })
+        };
+        Ok(Sessions { shared: Arc::new(shared) })
     }
 }

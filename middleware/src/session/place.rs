@@ -32,6 +32,8 @@ impl Default for Place {
 }
 
 impl Place {
+    // Else the request is moved there and back.
+    #[inline]
     pub(super) fn of<B>(&self, mut request: Request<B>) -> (Option<String>, Request<B>) {
         let place = match self {
             Self::Client(address) => {

@@ -27,17 +27,18 @@ pub(super) fn presented(headers: &HeaderMap, name: &str, seal: &Seal) -> Present
     let lines = headers.get_all(COOKIE).iter();
     let pairs = lines.flat_map(|line| pairs(line.as_bytes()));
     let values = pairs.filter_map(|pair| value_of(pair.trim_ascii(), name.as_bytes())).take(MOST);
-    let mut presented = Presented::new(None);
-    for value in values {
-        let Some(decoded) = decoded(value) else { continue };
-        let Ok(text) = std::str::from_utf8(&decoded) else { continue };
-        let Some(unsealed) = seal.unseal(text) else { continue };
-        presented = presented.or(unsealed.id);
-        if unsealed.is_outdated {
-            presented = presented.reissued();
-        }
+    let mut unsealed = values.filter_map(|value| {
+        let decoded = decoded(value)?;
+        seal.unseal(std::str::from_utf8(&decoded).ok()?)
+    });
+    let Some(first) = unsealed.next() else { return Presented::new(None) };
+    let mut is_outdated = first.is_outdated;
+    let mut presented = Presented::new(Some(first.id));
+    for other in unsealed {
+        presented = presented.or(other.id);
+        is_outdated |= other.is_outdated;
     }
-    presented
+    if is_outdated { presented.reissued() } else { presented }
 }
 
 fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
