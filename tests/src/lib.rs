@@ -6,6 +6,7 @@
 //!   invalidated.
 //! - [`histories`]: what a store of rate limits says to random histories of a key with hostile times,
 //!   beside the pure function.
+//! - [`seeds`]: what the simulations share: thousands of seeds on virtual time, and what fails explained.
 //! - [`simulation`]: callers over a database whose rows change, and what they may see of the past.
 //! - [`stores`]: a store around a store, that waits, fails or counts as a test wants it to.
 //! - [`write_behind`]: processes that share a journal, crash and come back, and what reaches the sink.
@@ -46,6 +47,7 @@ pub mod redis_cluster;
 pub mod redis_sentinels;
 #[cfg(feature = "native")]
 pub mod redis_server;
+pub mod seeds;
 pub mod simulation;
 pub mod stores;
 #[cfg(feature = "native")]

@@ -239,6 +239,25 @@ impl RedisServer {
         }
     }
 
+    /// How many keys there are, all databases' journals of write-behind left out: those hold what is
+    /// How many keys there are, but for the journals of write-behind, which keep what is not saved yet.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not answer with a number.
+    #[must_use]
+    #[allow(clippy::panic)]
+    pub fn keys_beside_journals(&self) -> u64 {
+        let count = "local n = 0
+            for _, key in ipairs(redis.call('KEYS', '*')) do
+                if key:sub(1, 16) ~= '{larder-journal:' then n = n + 1 end
+            end
+            return n";
+        let reply = self.command(&["EVAL", count, "0"]);
+        let number = reply.strip_prefix(':').and_then(|number| number.parse().ok());
+        number.unwrap_or_else(|| panic!("no number of keys: {reply}"))
+    }
+
     /// How often each command was called, as `INFO commandstats` has it; 0 where it never was.
     ///
     /// # Panics

@@ -6,7 +6,8 @@ use std::time::Duration;
 use larder_core::invalidation::InvalidationStats;
 use larder_core::{Runtime, Timestamp};
 
-use super::{Outcome, Plan};
+use super::{Figures, Plan};
+use crate::seeds::Record;
 
 /// The cache's key of a row.
 pub(super) fn name(key: usize) -> String {
@@ -19,20 +20,50 @@ pub(super) type Stamp = (usize, usize);
 pub(super) struct Database {
     runtime: Arc<dyn Runtime>,
     bound: Duration,
-    traced: bool,
+    bound_in_front: Duration,
+    storing: Duration,
     rows: Vec<Mutex<Row>>,
-    outcome: Mutex<Outcome>,
+    pub(super) record: Record<Figures>,
 }
 
 #[derive(Default)]
 struct Row {
     version: usize,
+    /// When each version was followed by the next.
+    followed: Vec<Timestamp>,
     /// Versions below which everything was invalidated, and when that had returned.
     invalidated: Vec<(usize, Timestamp)>,
-    /// When each process last loaded or invalidated it.
-    touched: Vec<(usize, Timestamp)>,
+    /// When each process last invalidated it.
+    told: Vec<(usize, Timestamp)>,
+    loads: Vec<Load>,
     /// Until when what a process that was killed has left may be seen.
     excused_below: usize,
+}
+
+struct Load {
+    node: usize,
+    version: usize,
+    /// `None` while it is under way.
+    ended: Option<Timestamp>,
+}
+
+impl Row {
+    /// Whether a load may have put this version into the store when the next was there already.
+    fn is_left(&self, version: usize, storing: Duration) -> bool {
+        let Some(followed) = self.followed.get(version) else { return false };
+        self.loads.iter().any(|load| {
+            let ended = load.ended.map(|at| at + storing);
+            load.version == version && ended.is_none_or(|at| at >= *followed)
+        })
+    }
+
+    /// Whether a load of this process has stored what was changed meanwhile, since then.
+    fn has_left(&self, node: usize, since: Timestamp) -> bool {
+        self.loads.iter().any(|load| {
+            let is_recent = load.ended.is_some_and(|at| at >= since);
+            load.node == node && load.version < self.version && is_recent
+        })
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -42,64 +73,64 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Database {
     pub(super) fn new(plan: &Plan, runtime: Arc<dyn Runtime>) -> Self {
         Self {
+            record: Record::new(&runtime, plan.traced),
             runtime,
             bound: plan.bound(),
-            traced: plan.traced,
+            bound_in_front: plan.bound_in_front(),
+            storing: plan.storing(),
             rows: (0..plan.keys).map(|_| Mutex::default()).collect(),
-            outcome: Mutex::default(),
         }
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
-        std::mem::take(&mut lock(&self.outcome))
+    /// A load of a process reads the row.
+    pub(super) fn load(&self, node: usize, key: usize) -> Stamp {
+        let mut row = lock(&self.rows[key]);
+        let version = row.version;
+        row.loads.push(Load { node, version, ended: None });
+        (key, version)
     }
 
-    pub(super) fn violation(&self, what: String) {
-        self.note(|| format!("VIOLATION: {what}"));
-        lock(&self.outcome).violations.push(what);
-    }
-
-    pub(super) fn note(&self, what: impl FnOnce() -> String) {
-        if self.traced {
-            let at = self.runtime.now().as_micros() % 1_000_000_000;
-            lock(&self.outcome).trace.push(format!("{at:>9} {}", what()));
+    /// The load that read this is about to store it.
+    pub(super) fn loaded(&self, node: usize, (key, version): Stamp) {
+        let now = self.runtime.now();
+        let mut row = lock(&self.rows[key]);
+        let mut loads = row.loads.iter_mut();
+        let is_it =
+            |load: &&mut Load| load.node == node && load.version == version && load.ended.is_none();
+        if let Some(load) = loads.find(is_it) {
+            load.ended = Some(now);
         }
-    }
-
-    pub(super) fn read(&self, key: usize) -> Stamp {
-        (key, lock(&self.rows[key]).version)
     }
 
     /// Changes a row; the new version.
     pub(super) fn write(&self, key: usize) -> usize {
+        let now = self.runtime.now();
         let mut row = lock(&self.rows[key]);
         row.version += 1;
+        row.followed.push(now);
         row.version
     }
 
-    /// A process loads the row, or invalidates it.
-    pub(super) fn touch(&self, node: usize, key: usize) {
+    /// An invalidation of everything below this version, by this process, has returned.
+    pub(super) fn invalidated(&self, node: usize, (key, version): Stamp) {
         let now = self.runtime.now();
         let mut row = lock(&self.rows[key]);
-        row.touched.retain(|(other, _)| *other != node);
-        row.touched.push((node, now));
+        row.invalidated.push((version, now));
+        row.told.retain(|(other, _)| *other != node);
+        row.told.push((node, now));
+        drop(row);
+        self.record.count(|figures| figures.invalidations += 1);
     }
 
-    /// An invalidation of everything below this version has returned.
-    pub(super) fn invalidated(&self, key: usize, version: usize) {
-        let now = self.runtime.now();
-        lock(&self.rows[key]).invalidated.push((version, now));
-        lock(&self.outcome).invalidations += 1;
-    }
-
-    /// What a process did just before it was killed is not held against the others: it may have told
-    /// nobody, and what it stored too late stays.
-    pub(super) fn killed(&self, node: usize) {
+    /// Two things that a process did just before it was killed are not held against the others: what
+    /// it stored too late stays; and where somebody did not know it, nobody misses what it said.
+    pub(super) fn killed(&self, node: usize, was_known: bool) {
         let now = self.runtime.now();
         for row in &self.rows {
             let mut row = lock(row);
-            let touched = row.touched.iter().find(|(other, _)| *other == node);
-            if touched.is_some_and(|(_, at)| now.since(*at) <= self.bound) {
+            let told = row.told.iter().find(|(other, _)| *other == node);
+            let has_told = told.is_some_and(|(_, at)| now.since(*at) <= self.bound);
+            if row.has_left(node, now - self.bound) || (has_told && !was_known) {
                 row.excused_below = row.version;
             }
         }
@@ -117,27 +148,31 @@ impl Database {
         let since = above.map(|(_, at)| began.since(*at)).max().unwrap_or_default();
         let is_excused = version < row.excused_below;
         let exists = other == key && version <= row.version;
+        let bound = match row.is_left(version, self.storing) {
+            true => self.bound,
+            false => self.bound_in_front,
+        };
         drop(row);
-        {
-            let mut outcome = lock(&self.outcome);
-            outcome.reads += 1;
-            outcome.late += u64::from(!since.is_zero());
-        }
+        self.record.count(|figures| {
+            figures.reads += 1;
+            figures.late += u64::from(!since.is_zero());
+        });
         if !exists {
-            self.violation(format!("node {node} sees row {key} as {got:?}, which never was"));
-        } else if since > self.bound && !is_excused {
-            self.violation(format!(
+            self.record
+                .violation(format!("node {node} sees row {key} as {got:?}, which never was"));
+        } else if since > bound && !is_excused {
+            self.record.violation(format!(
                 "node {node}, reading from {began:?} on, sees row {key} as {got:?}, which was \
-                 invalidated {since:?} before; the bound is {:?}",
-                self.bound
+                 invalidated {since:?} before; the bound is {bound:?}"
             ));
         }
     }
 
     pub(super) fn count(&self, stats: &InvalidationStats) {
-        let mut outcome = lock(&self.outcome);
-        outcome.gaps += stats.gaps;
-        outcome.checks += stats.checks;
-        outcome.withdrawn += stats.withdrawn;
+        self.record.count(|figures| {
+            figures.gaps += stats.gaps;
+            figures.checks += stats.checks;
+            figures.withdrawn += stats.withdrawn;
+        });
     }
 }

@@ -2,20 +2,22 @@
 //!
 //! A [`Plan`] is drawn from a seed. Each process has a cache of its own with a tier in front of the
 //! store, and callers that read, load and invalidate a few rows. The bus holds up what it is given;
-//! where the plan says so it loses, repeats, reorders and damages it, and its connections break. The
-//! processes are paused, killed and begun anew.
+//! where the plan says so it loses, repeats, reorders and damages it, and its connections break, or hang
+//! and say nothing. The processes are paused, killed and begun anew.
 //!
 //! What must hold, however the events fall:
 //!
 //! 1. Who begins to read later than the documented bound after an invalidation has returned sees
 //!    nothing older than what the database held when it was called, in any process.
-//! 2. Where the bus only takes its time, that bound is a few of its ways and of the store's.
+//! 2. Where the bus only takes its time, that bound is a few of its ways and of the store's; and where
+//!    the store held the new at once, as no load was too late, what stands in front of it is old for
+//!    no longer than it takes to notice what went wrong.
 //! 3. Loads that began before an invalidation leave nothing behind: when all is quiet, the store holds
 //!    what the database holds, or nothing.
 //! 4. In the end the caches are told of by a bus that they hear, and nothing waits to be told.
 //!
-//! A process that is killed cannot take back what its last loads have stored, nor repeat what it said
-//! last: what it did just before is not held against the others.
+//! A process that is killed cannot take back what its last loads have stored, and nobody misses one
+//! that was never heard: that is not held against the others.
 
 mod database;
 mod network;
@@ -23,10 +25,15 @@ mod node;
 mod plan;
 mod process;
 
+use std::ops::AddAssign;
 use std::sync::Arc;
+use std::time::Duration;
 
-use larder_core::{Cache, Error, Layout, MemoryStore, Runtime, Store, VirtualRuntime, seconds};
+use larder_core::{
+    Cache, Error, Layout, MemoryStore, Runtime, Store, VirtualRuntime, hours, seconds,
+};
 
+use crate::seeds::{Outcome, Simulated};
 use crate::stores::{Delays, Tapped};
 use database::Database;
 use network::Network;
@@ -35,13 +42,9 @@ use process::Process;
 
 pub use plan::Plan;
 
-/// What a simulation came to.
+/// What is counted in a simulation.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    /// What should not have happened.
-    pub violations: Vec<String>,
-    /// What happened, event by event, where the plan asks for it.
-    pub trace: Vec<String>,
+pub struct Figures {
     /// How many values were read.
     pub reads: u64,
     /// How many of them had been invalidated, but not for longer than the bound.
@@ -56,9 +59,8 @@ pub struct Outcome {
     pub withdrawn: u64,
 }
 
-impl Outcome {
-    /// Adds the figures of another.
-    pub fn add(&mut self, other: &Self) {
+impl AddAssign for Figures {
+    fn add_assign(&mut self, other: Self) {
         self.reads += other.reads;
         self.late += other.late;
         self.invalidations += other.invalidations;
@@ -68,12 +70,20 @@ impl Outcome {
     }
 }
 
-/// Runs `plan`.
-///
-/// # Errors
-///
-/// Where a cache cannot be built, or the store fails.
-pub async fn run(plan: &Plan, runtime: &VirtualRuntime) -> Result<Outcome, Error> {
+impl Simulated for Plan {
+    type Figures = Figures;
+    const LONGEST: Duration = hours(1);
+
+    fn drawn(seed: u64, traced: bool) -> Self {
+        Self { traced, ..Self::of(seed) }
+    }
+
+    async fn run(&self, runtime: &VirtualRuntime) -> Result<Outcome<Figures>, Error> {
+        run(self, runtime).await
+    }
+}
+
+async fn run(plan: &Plan, runtime: &VirtualRuntime) -> Result<Outcome<Figures>, Error> {
     let memory = MemoryStore::builder().capacity_bytes(1 << 16).on(runtime.clone());
     let shared: Arc<dyn Runtime> = Arc::new(runtime.clone());
     let memory: Arc<dyn Store> = Arc::new(memory);
@@ -94,10 +104,12 @@ pub async fn run(plan: &Plan, runtime: &VirtualRuntime) -> Result<Outcome, Error
 
     network.heal();
     runtime.sleep(plan.bound() + 2 * plan.silence).await;
-    for (number, (cache, _)) in last.iter().enumerate() {
+    let living =
+        last.iter().enumerate().filter_map(|(number, last)| Some((number, last.as_ref()?)));
+    for (number, (cache, _)) in living {
         let stats = cache.invalidation_stats();
         if !stats.trusted || stats.waiting > 0 {
-            database.violation(format!("in the end node {number} has {stats:?}"));
+            database.record.violation(format!("in the end node {number} has {stats:?}"));
         }
         for key in 0..plan.keys {
             let seen = database.look();
@@ -113,7 +125,7 @@ pub async fn run(plan: &Plan, runtime: &VirtualRuntime) -> Result<Outcome, Error
             database.check(plan.nodes, key, seen, *row);
         }
     }
-    Ok(database.outcome())
+    Ok(database.record.outcome())
 }
 
 /// A cache of the plan's layout, without a bus.

@@ -1,6 +1,6 @@
 //! The bus, and what goes wrong with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::stream::BoxStream;
 use larder_core::invalidation::{Channel, Gap, Heard, Invalidation, Notice};
-use larder_core::{Runtime, StoreError, Timestamp, millis};
+use larder_core::{Runtime, StoreError, Timestamp};
 
 use super::Plan;
 use super::database::Database;
-use super::plan::{FAILING_IN_A_ROW, LONGEST_PAUSE, LOST_IN_A_ROW, PUBLISHING};
+use super::plan::{FAILING_IN_A_ROW, LOST_IN_A_ROW, PUBLISHING};
 use crate::stores::failed_on_purpose;
 
 pub(super) struct Network {
@@ -30,6 +30,10 @@ struct State {
     /// How many messages were lost in a row from a sender to a listener.
     lost: HashMap<(usize, usize), u32>,
     failed: HashMap<usize, u32>,
+    /// In which of its lives each node is.
+    lives: HashMap<usize, u32>,
+    /// Those whom nobody hears any more, but themselves.
+    cut_off: HashSet<(usize, u32)>,
     is_whole: bool,
 }
 
@@ -42,13 +46,16 @@ struct Listener {
     is_connected: bool,
     /// When it hears what was sent last.
     latest: Timestamp,
+    /// When each node, in that life of it, was heard last.
+    known: HashMap<(usize, u32), Timestamp>,
 }
 
 /// The bus as one process has it.
 #[derive(Clone)]
 pub(super) struct NodeBus {
-    pub(super) network: Arc<Network>,
-    pub(super) node: usize,
+    network: Arc<Network>,
+    node: usize,
+    life: u32,
 }
 
 impl Network {
@@ -58,6 +65,8 @@ impl Network {
             listeners: Vec::new(),
             lost: HashMap::new(),
             failed: HashMap::new(),
+            lives: HashMap::new(),
+            cut_off: HashSet::new(),
             is_whole: false,
         };
         let (plan, database) = (plan.clone(), Arc::clone(database));
@@ -68,28 +77,57 @@ impl Network {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The bus as a node has it that begins to live, or begins anew.
+    pub(super) fn bus_of(self: &Arc<Self>, node: usize) -> NodeBus {
+        let mut state = self.state();
+        let life = state.lives.entry(node).or_default();
+        *life += 1;
+        NodeBus { network: Arc::clone(self), node, life: *life }
+    }
+
+    /// Nobody else hears this node any more, in this life of it.
+    pub(super) fn cut_off(&self, node: usize) {
+        self.database.record.note(|| format!("node {node} is cut off"));
+        let mut state = self.state();
+        let life = state.lives.get(&node).copied().unwrap_or_default();
+        state.cut_off.insert((node, life));
+    }
+
+    /// Whether all others have heard that node so lately that they miss it if it is not heard again.
+    pub(super) fn is_known(&self, node: usize) -> bool {
+        let state = self.state();
+        let now = self.runtime.now();
+        let life = state.lives.get(&node).copied().unwrap_or_default();
+        let mut others = state.listeners.iter().filter(|listener| listener.node != node);
+        others.all(|listener| {
+            let heard_at = listener.known.get(&(node, life));
+            heard_at.is_some_and(|at| now.since(*at) <= self.plan.silence)
+        })
+    }
+
     /// From now on it only takes its time.
     pub(super) fn heal(&self) {
         self.state().is_whole = true;
     }
 
     /// Hands a message to every listener, sooner or later, or not.
-    fn send(self: &Arc<Self>, from: usize, message: &Bytes) {
+    fn send(self: &Arc<Self>, sender: (usize, u32), message: &Bytes) {
+        let (from, _) = sender;
         let mut state = self.state();
-        let State { random, listeners, lost, is_whole, .. } = &mut *state;
+        let State { random, listeners, lost, is_whole, cut_off, .. } = &mut *state;
         listeners.retain(|listener| !listener.heard.is_closed());
         let goes_wrong = |random: &mut fastrand::Rng, may: bool, of: u8| {
             may && !*is_whole && random.u8(..of) == 0
         };
         for listener in listeners.iter_mut() {
             let to = listener.node;
-            if !listener.is_connected {
+            if !listener.is_connected || (cut_off.contains(&sender) && to != from) {
                 continue;
             }
             let in_a_row = lost.entry((from, to)).or_default();
             if *in_a_row < LOST_IN_A_ROW && goes_wrong(random, self.plan.loses, 3) {
                 *in_a_row += 1;
-                self.database.note(|| format!("a message of {from} to {to} is lost"));
+                self.database.record.note(|| format!("a message of {from} to {to} is lost"));
                 continue;
             }
             *in_a_row = 0;
@@ -110,56 +148,77 @@ impl Network {
                     at = at.max(listener.latest + Duration::from_micros(1));
                 }
                 listener.latest = listener.latest.max(at);
-                self.arrive((to, listener.connection), heard.clone(), at);
+                self.arrive(sender, (to, listener.connection), heard.clone(), at);
             }
         }
     }
 
     /// Lets a listener hear something then, unless its connection breaks before.
-    fn arrive(self: &Arc<Self>, to: (usize, u32), heard: Heard, at: Timestamp) {
+    fn arrive(
+        self: &Arc<Self>,
+        sender: (usize, u32),
+        to: (usize, u32),
+        heard: Heard,
+        at: Timestamp,
+    ) {
         let network = Arc::clone(self);
         let wait = self.runtime.sleep(at.since(self.runtime.now()));
         self.runtime.spawn(Box::pin(async move {
             wait.await;
-            let state = network.state();
+            let mut state = network.state();
             let (node, connection) = to;
-            let listener = state.listeners.iter().rfind(|listener| listener.node == node);
+            let listener = state.listeners.iter_mut().rfind(|listener| listener.node == node);
             if let Some(listener) = listener
                 && listener.connection == connection
             {
-                network.database.note(|| format!("node {node} is to hear {heard:?}"));
+                network.database.record.note(|| format!("node {node} is to hear {heard:?}"));
+                if matches!(heard, Heard::Notice(_)) {
+                    listener.known.insert(sender, network.runtime.now());
+                }
                 let _ = listener.heard.unbounded_send(heard);
             }
         }));
     }
 
-    /// Breaks the connection of a node for a while, if it has one.
-    pub(super) async fn break_of(self: &Arc<Self>, node: usize) {
-        let (lasts, told_after) = {
-            let mut state = self.state();
-            let Some(listener) = state.listeners.iter_mut().rfind(|one| one.node == node) else {
-                return;
-            };
+    /// Breaks the connection of a node, if it has one, and tells it so later; after that it is broken
+    /// for as long as `lasts`. If there is no such time, it goes on and nothing is told.
+    pub(super) async fn break_of(
+        &self,
+        node: usize,
+        told_after: Duration,
+        lasts: Option<Duration>,
+    ) {
+        let is_there = self.with_last(node, |listener| {
             listener.is_connected = false;
             listener.connection += 1;
-            let lasts = millis(state.random.u64(..LONGEST_PAUSE.as_millis() as u64));
-            let told = self.plan.delay.as_micros() as u64;
-            (lasts, Duration::from_micros(state.random.u64(..=told)))
-        };
-        self.database.note(|| format!("the connection of {node} is broken"));
+        });
+        if !is_there {
+            return;
+        }
+        self.database.record.note(|| format!("the connection of {node} is broken"));
         self.runtime.sleep(told_after).await;
+        let Some(lasts) = lasts else {
+            self.database.record.note(|| format!("the connection of {node} goes on"));
+            self.with_last(node, |listener| listener.is_connected = true);
+            return;
+        };
         self.tell(node, Heard::Lost);
         self.runtime.sleep(lasts).await;
         self.tell(node, Heard::Connected);
     }
 
-    fn tell(&self, node: usize, heard: Heard) {
+    /// Whether there is one.
+    fn with_last(&self, node: usize, change: impl FnOnce(&mut Listener)) -> bool {
         let mut state = self.state();
-        if let Some(listener) = state.listeners.iter_mut().rfind(|one| one.node == node) {
+        state.listeners.iter_mut().rfind(|one| one.node == node).map(change).is_some()
+    }
+
+    fn tell(&self, node: usize, heard: Heard) {
+        self.database.record.note(|| format!("node {node} is to hear {heard:?}"));
+        self.with_last(node, |listener| {
             listener.is_connected |= heard == Heard::Connected;
-            self.database.note(|| format!("node {node} is to hear {heard:?}"));
             let _ = listener.heard.unbounded_send(heard);
-        }
+        });
     }
 
     /// Whether the next publication of a node fails; and if so, after it was sent.
@@ -190,7 +249,7 @@ impl Invalidation for NodeBus {
     }
 
     async fn publish(&self, channel: &Channel, notice: &Notice) -> Result<(), StoreError> {
-        let (network, node) = (&self.network, self.node);
+        let (network, node, sender) = (&self.network, self.node, (self.node, self.life));
         let way = || {
             let micros = PUBLISHING.as_micros() as u64 / 2;
             Duration::from_micros(network.state().random.u64(..=micros))
@@ -198,8 +257,8 @@ impl Invalidation for NodeBus {
         network.runtime.sleep(way()).await;
         let fault = network.fault(node);
         if fault != Some(false) {
-            network.database.note(|| format!("node {node} says {notice:?}"));
-            channel.messages(notice).iter().for_each(|message| network.send(node, message));
+            network.database.record.note(|| format!("node {node} says {notice:?}"));
+            channel.messages(notice).iter().for_each(|message| network.send(sender, message));
         }
         network.runtime.sleep(way()).await;
         fault.map_or(Ok(()), |_| Err(failed_on_purpose()))
@@ -217,6 +276,7 @@ impl Invalidation for NodeBus {
             connection: 0,
             is_connected: true,
             latest: self.network.runtime.now(),
+            known: HashMap::new(),
         });
         stream.boxed()
     }

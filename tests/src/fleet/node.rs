@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use futures::future::{Either, join_all, select};
-use larder_core::{Cache, Error, Runtime, Store};
+use futures::future::{Either, join, join_all, select};
+use larder_core::{Cache, Error, Runtime, Store, millis};
 
 use super::database::{Database, Stamp, name};
-use super::network::{Network, NodeBus};
-use super::plan::LONGEST_PAUSE;
+use super::network::Network;
+use super::plan::{LONGEST_HANG, LONGEST_PAUSE};
 use super::{Plan, Process, cache_of};
 
 /// What marks every row.
@@ -26,26 +26,31 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Lives once, or again after it was killed; its last cache, and what that runs in.
-    pub(super) async fn run(self) -> Result<(Cache, Arc<Process>), Error> {
+    /// Lives once, or again after it was killed; its cache, and what that runs in, if it lives on.
+    pub(super) async fn run(self) -> Result<Option<(Cache, Arc<Process>)>, Error> {
         let mut random = fastrand::Rng::with_seed(self.plan.seed ^ (self.number as u64 + 1) << 40);
         if self.plan.kills && random.bool() {
             let (cache, process, calls) = self.begin(&mut random)?;
-            let life = self.runtime.sleep(Duration::from_micros(random.u64(..500_000)));
+            let life = Box::pin(self.life(random.fork()));
             if let Either::Left((_, life)) = select(calls, life).await {
                 life.await;
             }
-            self.database.note(|| format!("node {} is killed", self.number));
+            self.database.record.note(|| format!("node {} is killed", self.number));
             self.database.count(&cache.invalidation_stats());
-            self.database.killed(self.number);
+            let is_numbered = !self.plan.plain;
+            self.database.killed(self.number, is_numbered && self.network.is_known(self.number));
             process.kill();
+            if random.bool() {
+                return Ok(None);
+            }
             self.runtime.sleep(Duration::from_micros(random.u64(..200_000))).await;
         }
         let (cache, process, calls) = self.begin(&mut random)?;
-        let trouble = self.trouble(&process, random.fork());
-        let (_, ()) = futures::future::join(calls, trouble).await;
+        let trouble = self.trouble(&cache, &process, random.fork());
+        let (_, looked) = join(calls, trouble).await;
+        looked?;
         self.database.count(&cache.invalidation_stats());
-        Ok((cache, process))
+        Ok(Some((cache, process)))
     }
 
     #[allow(clippy::type_complexity)]
@@ -57,7 +62,7 @@ impl Node {
         Error,
     > {
         let process = Process::on(Arc::clone(&self.runtime));
-        let bus = NodeBus { network: Arc::clone(&self.network), node: self.number };
+        let bus = self.network.bus_of(self.number);
         let cache = cache_of(&self.plan, Arc::clone(&self.store))
             .local(64)
             .local_ttl(self.plan.ttl)
@@ -85,23 +90,71 @@ impl Node {
         Ok((cache, process, calls))
     }
 
-    async fn trouble(&self, process: &Process, mut random: fastrand::Rng) {
-        let mut sleep = |most: Duration| {
-            self.runtime.sleep(Duration::from_micros(random.u64(..most.as_micros() as u64)))
-        };
+    /// Until it is killed. What some say last reaches nobody.
+    async fn life(&self, mut random: fastrand::Rng) {
+        let life = Duration::from_micros(random.u64(..500_000));
+        let is_cut_off = !self.plan.plain && random.bool();
+        let unheard =
+            if is_cut_off { Duration::from_micros(random.u64(..300_000)) } else { Duration::ZERO };
+        self.runtime.sleep(life.saturating_sub(unheard)).await;
+        if is_cut_off {
+            self.network.cut_off(self.number);
+        }
+        self.runtime.sleep(life.min(unheard)).await;
+    }
+
+    async fn trouble(
+        &self,
+        cache: &Cache,
+        process: &Process,
+        mut random: fastrand::Rng,
+    ) -> Result<(), Error> {
+        let mut up_to =
+            |most: Duration| Duration::from_micros(random.u64(..=most.as_micros() as u64));
         let half = LONGEST_PAUSE / 2;
         if self.plan.pauses {
-            sleep(half / 2).await;
-            self.database.note(|| format!("node {} is paused", self.number));
+            self.runtime.sleep(up_to(half / 2)).await;
+            self.database.record.note(|| format!("node {} is paused", self.number));
             process.pause();
-            sleep(LONGEST_PAUSE).await;
+            self.runtime.sleep(up_to(LONGEST_PAUSE)).await;
             process.go_on();
-            self.database.note(|| format!("node {} goes on", self.number));
+            self.database.record.note(|| format!("node {} goes on", self.number));
         }
         if self.plan.breaks {
-            sleep(half).await;
-            self.network.break_of(self.number).await;
+            self.runtime.sleep(up_to(half)).await;
+            let (told_after, lasts) = (up_to(self.plan.delay), up_to(LONGEST_PAUSE));
+            self.network.break_of(self.number, told_after, Some(lasts)).await;
         }
+        if self.plan.hangs {
+            self.runtime.sleep(up_to(half)).await;
+            // Half of them go on as if nothing had been.
+            let is_told = up_to(millis(1)) < millis(1) / 2;
+            let lasts = is_told.then(|| up_to(LONGEST_PAUSE));
+            let (hangs, after) = (up_to(LONGEST_HANG), self.plan.silence / 3);
+            let hang = self.network.break_of(self.number, hangs, lasts);
+            let looks = async {
+                self.look_for(cache, hangs, millis(60)).await?;
+                // Before others say something, which would tell what was missed.
+                self.look_for(cache, after, millis(10)).await
+            };
+            join(hang, looks).await.1?;
+        }
+        Ok(())
+    }
+
+    /// Looks at every row again and again, for as long.
+    async fn look_for(&self, cache: &Cache, lasts: Duration, pause: Duration) -> Result<(), Error> {
+        let begin = self.runtime.now();
+        while self.runtime.now().since(begin) < lasts {
+            for key in 0..self.plan.keys {
+                let began = self.database.look();
+                if let Some(row) = cache.get::<Stamp>(name(key)).await? {
+                    self.database.check(self.number, key, began, *row);
+                }
+            }
+            self.runtime.sleep(pause).await;
+        }
+        Ok(())
     }
 }
 
@@ -118,7 +171,7 @@ impl Caller {
     async fn run(mut self) {
         for _ in 0..self.plan.calls {
             // Some calls come soon after one another, others long after.
-            let most = if self.random.u8(..8) == 0 { 300 } else { 12 };
+            let most = if self.random.u8(..8) == 0 { self.plan.rest } else { millis(12) };
             self.pause(most).await;
             let key = self.random.usize(..self.plan.keys);
             let call = self.random.u8(..8);
@@ -130,18 +183,18 @@ impl Caller {
                 _ => self.change(key).await,
             };
             if let Err(error) = result {
-                self.database.violation(format!("a call failed: {error}"));
+                self.database.record.violation(format!("a call failed: {error}"));
             }
         }
     }
 
-    async fn pause(&mut self, most_millis: u64) {
-        let pause = Duration::from_micros(self.random.u64(..most_millis * 1_000));
+    async fn pause(&mut self, most: Duration) {
+        let pause = Duration::from_micros(self.random.u64(..most.as_micros() as u64));
         self.runtime.sleep(pause).await;
     }
 
     fn note(&self, what: impl FnOnce() -> String) {
-        self.database.note(|| format!("node {}: {}", self.node, what()));
+        self.database.record.note(|| format!("node {}: {}", self.node, what()));
     }
 
     async fn get(&mut self, key: usize) -> Result<(), Error> {
@@ -151,7 +204,7 @@ impl Caller {
                 self.note(|| format!("has got {row:?}"));
                 self.database.check(self.node, key, began, *row);
             }
-            self.pause(30).await;
+            self.pause(millis(30)).await;
         }
         Ok(())
     }
@@ -215,14 +268,15 @@ impl Caller {
     ) -> impl Future<Output = io::Result<Vec<(usize, Stamp)>>> + Send + use<> {
         let (node, database) = (self.node, Arc::clone(&self.database));
         let runtime = Arc::clone(&self.runtime);
-        let (before, after) = (self.random.u64(..8_000), self.random.u64(..25_000));
+        let longest = self.plan.load.as_micros() as u64;
+        let (before, after) = (self.random.u64(..8_000), self.random.u64(..longest));
         async move {
-            keys.iter().for_each(|key| database.touch(node, *key));
             runtime.sleep(Duration::from_micros(before)).await;
-            let rows: Vec<_> = keys.into_iter().map(|key| (key, database.read(key))).collect();
-            database.note(|| format!("node {node}: reads {rows:?}"));
+            let rows: Vec<_> =
+                keys.into_iter().map(|key| (key, database.load(node, key))).collect();
+            database.record.note(|| format!("node {node}: reads {rows:?}"));
             runtime.sleep(Duration::from_micros(after)).await;
-            rows.iter().for_each(|(key, _)| database.touch(node, *key));
+            rows.iter().for_each(|(_, row)| database.loaded(node, *row));
             Ok(rows)
         }
     }
@@ -234,7 +288,6 @@ impl Caller {
         let keys: Vec<usize> = if all { (0..self.plan.keys).collect() } else { vec![key] };
         let versions: Vec<_> = keys.iter().map(|key| (*key, self.database.write(*key))).collect();
         self.note(|| format!("has changed {versions:?} ({how})"));
-        keys.iter().for_each(|key| self.database.touch(self.node, *key));
         let cache = &self.cache;
         let is_tagged = !self.plan.plain && !self.plan.instant_clear;
         match how {
@@ -245,10 +298,9 @@ impl Caller {
             5 | 6 => cache.remove_matching("row:*").await.map(drop)?,
             _ => cache.clear().await?,
         }
-        keys.iter().for_each(|key| self.database.touch(self.node, *key));
         self.note(|| format!("has told of {versions:?}"));
-        for (key, version) in versions {
-            self.database.invalidated(key, version);
+        for version in versions {
+            self.database.invalidated(self.node, version);
         }
         Ok(())
     }

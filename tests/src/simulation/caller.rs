@@ -415,7 +415,7 @@ impl Caller {
     }
 
     fn note(&self, what: impl FnOnce() -> String) {
-        self.database.note(|| format!("caller {} {}", self.number, what()));
+        self.database.record.note(|| format!("caller {} {}", self.number, what()));
     }
 
     /// An error is fine where the plan provokes it.
@@ -430,7 +430,9 @@ impl Caller {
             _ => false,
         };
         if !provoked {
-            self.database.violation(format!("caller {} gets the error {error}", self.number));
+            self.database
+                .record
+                .violation(format!("caller {} gets the error {error}", self.number));
         }
     }
 }

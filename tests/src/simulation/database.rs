@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::lock::{Mutex as AsyncMutex, OwnedMutexGuard};
 use larder_core::{Cache, Error, Runtime, Timestamp};
 
-use super::{LOAD_TIMEOUT, Outcome, Plan};
+use super::{Figures, LOAD_TIMEOUT, Plan};
+use crate::seeds::Record;
 
 /// The cache's key of a row.
 pub(super) fn name(key: usize) -> String {
@@ -30,11 +31,10 @@ pub(super) type Stamp = (usize, usize);
 pub(super) struct Database {
     runtime: Arc<dyn Runtime>,
     ttl: Duration,
-    traced: bool,
     rows: Vec<Mutex<Row>>,
+    pub(super) record: Record<Figures>,
     /// One writer of a row at a time, where the plan asks for it.
     writers: Vec<Arc<AsyncMutex<()>>>,
-    outcome: Mutex<Outcome>,
 }
 
 struct Row {
@@ -88,33 +88,16 @@ impl Database {
             })
         };
         Self {
+            record: Record::new(&runtime, plan.traced),
             runtime,
             ttl: plan.ttl,
-            traced: plan.traced,
             rows: (0..plan.keys).map(row).collect(),
             writers: (0..plan.keys).map(|_| Arc::default()).collect(),
-            outcome: Mutex::default(),
-        }
-    }
-
-    pub(super) fn outcome(&self) -> Outcome {
-        std::mem::take(&mut lock(&self.outcome))
-    }
-
-    pub(super) fn violation(&self, what: String) {
-        self.note(|| format!("VIOLATION: {what}"));
-        lock(&self.outcome).violations.push(what);
-    }
-
-    pub(super) fn note(&self, what: impl FnOnce() -> String) {
-        if self.traced {
-            let at = self.runtime.now().as_micros() % 1_000_000_000;
-            lock(&self.outcome).trace.push(format!("{at:>9} {}", what()));
         }
     }
 
     pub(super) fn call_ended(&self) {
-        lock(&self.outcome).calls += 1;
+        self.record.count(|figures| figures.calls += 1);
     }
 
     pub(super) async fn writer(&self, key: usize) -> OwnedMutexGuard<()> {
@@ -156,9 +139,9 @@ impl Database {
         row.next_load += 1;
         row.loads.insert(number, (kind, seen));
         drop(row);
-        lock(&self.outcome).loads += 1;
+        self.record.count(|figures| figures.loads += 1);
         if !alone {
-            self.violation(format!(
+            self.record.violation(format!(
                 "two loads of {key} ({kind:?}) overlap without an invalidation"
             ));
         }
@@ -205,7 +188,8 @@ impl Database {
         };
         drop(row);
         if let Some(problem) = problem {
-            self.violation(format!("row {key}, read from {:?} on, is {got:?}: {problem}", seen.at));
+            self.record
+                .violation(format!("row {key}, read from {:?} on, is {got:?}: {problem}", seen.at));
         }
     }
 
@@ -217,13 +201,13 @@ impl Database {
     ) -> Result<(), Error> {
         let loads = lock(&self.rows[key]).loads.len();
         if loads > 0 {
-            self.violation(format!("{loads} loads of {key} never ended"));
+            self.record.violation(format!("{loads} loads of {key} never ended"));
         }
         let found = async || Ok::<_, Error>(self.read(key));
         for _ in 0..2 {
             let got = cache.get_or_find(name(key), found).await?;
             if got.as_deref().copied() != self.read(key) {
-                self.violation(format!("in the end row {key} is {got:?}"));
+                self.record.violation(format!("in the end row {key} is {got:?}"));
             }
         }
         Ok(())

@@ -20,12 +20,16 @@ mod isolated;
 mod leases;
 mod plan;
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use larder_core::{Cache, Runtime, Store, millis, seconds};
+use larder_core::{
+    Cache, Error, MemoryStore, Runtime, Store, VirtualRuntime, hours, millis, seconds,
+};
 
+use crate::seeds::{Outcome, Simulated};
 use crate::stores::{Delays, Tapped};
 use caller::Caller;
 use database::Database;
@@ -37,17 +41,34 @@ pub use plan::{Flaky, Plan};
 /// How long a load may take. Loads that do not hang are much shorter.
 const LOAD_TIMEOUT: Duration = millis(400);
 
-/// What a simulation came to.
+/// What is counted in a simulation.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    /// What should not have happened.
-    pub violations: Vec<String>,
-    /// What happened, event by event, where the plan asks for it.
-    pub trace: Vec<String>,
+pub struct Figures {
     /// How many calls ended by themselves.
     pub calls: u64,
     /// How many loads began.
     pub loads: u64,
+}
+
+impl AddAssign for Figures {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.loads += other.loads;
+    }
+}
+
+impl Simulated for Plan {
+    type Figures = Figures;
+    const LONGEST: Duration = hours(1);
+
+    fn drawn(seed: u64, traced: bool) -> Self {
+        Self { traced, ..Self::of(seed) }
+    }
+
+    async fn run(&self, runtime: &VirtualRuntime) -> Result<Outcome<Figures>, Error> {
+        let store = MemoryStore::builder().capacity_bytes(1 << 20).on(runtime.clone());
+        run(self, Arc::new(store), Arc::new(runtime.clone())).await
+    }
 }
 
 /// Runs `plan` over `store`, which is empty.
@@ -59,7 +80,7 @@ pub async fn run(
     plan: &Plan,
     store: Arc<dyn Store>,
     runtime: Arc<dyn Runtime>,
-) -> Result<Outcome, larder_core::Error> {
+) -> Result<Outcome<Figures>, Error> {
     let flaky = Arc::new(Flaky::new(plan.store_faults, plan.seed));
     let store = Tapped::new(store, flaky.clone());
     let delays = Delays::up_to(plan.latency, Arc::clone(&runtime), plan.seed);
@@ -99,19 +120,19 @@ pub async fn run(
     }
     for (number, caller) in callers.into_iter().enumerate() {
         if caller.await.is_err() {
-            database.violation(format!("caller {number} panicked"));
+            database.record.violation(format!("caller {number} panicked"));
         }
     }
 
     // Writes that their callers have left behind come to an end.
     runtime.sleep(seconds(2)).await;
     if cache.loads_under_way() > 0 {
-        database.violation(format!("{} loads are still under way", cache.loads_under_way()));
+        database.record.violation(format!("{} loads are still under way", cache.loads_under_way()));
     }
     flaky.stop();
     for key in 0..plan.keys {
         cache.remove_many(database::names(key)).await?;
         database.check_end(key, &cache).await?;
     }
-    Ok(database.outcome())
+    Ok(database.record.outcome())
 }

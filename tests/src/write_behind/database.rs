@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use larder_core::write_behind::{DeadWrite, Sequence, Sink, SinkError, Write, WriteId};
-use larder_core::{Error, Runtime, StoreErrorKind, Timestamp};
+use larder_core::{Error, Runtime, StoreErrorKind};
 
-use super::{Outcome, Plan, Poison};
+use super::{Figures, Plan, Poison};
+use crate::seeds::Record;
 
 pub(super) struct Database {
     plan: Plan,
     runtime: Arc<dyn Runtime>,
-    start: Timestamp,
+    pub(super) record: Record<Figures>,
     state: Mutex<State>,
 }
 
@@ -30,7 +31,6 @@ struct State {
     /// How many numbers each writer has drawn.
     drawn: BTreeMap<String, usize>,
     saving: usize,
-    outcome: Outcome,
 }
 
 /// A sink on the database.
@@ -67,10 +67,9 @@ impl Database {
             acknowledged: BTreeMap::new(),
             drawn: BTreeMap::new(),
             saving: 0,
-            outcome: Outcome::default(),
         };
-        let start = runtime.now();
-        Self { plan: plan.clone(), runtime, start, state: Mutex::new(state) }
+        let record = Record::new(&runtime, plan.traced);
+        Self { plan: plan.clone(), runtime, record, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -79,18 +78,6 @@ impl Database {
 
     pub(super) fn sink(self: &Arc<Self>) -> DatabaseSink {
         DatabaseSink(Arc::clone(self))
-    }
-
-    pub(super) fn note(&self, what: impl FnOnce() -> String) {
-        if self.plan.traced {
-            let at = self.runtime.now().since(self.start);
-            self.state().outcome.trace.push(format!("{at:?} {}", what()));
-        }
-    }
-
-    pub(super) fn violation(&self, what: String) {
-        self.note(|| format!("VIOLATION: {what}"));
-        self.state().outcome.violations.push(what);
     }
 
     /// The next number of a writer, unless it has drawn as many as it is to.
@@ -105,21 +92,21 @@ impl Database {
     }
 
     pub(super) fn acknowledged(&self, key: &str, number: u64, id: &WriteId) {
-        self.note(|| format!("{key}={number} is acknowledged as {}", id.sequence()));
+        self.record.note(|| format!("{key}={number} is acknowledged as {}", id.sequence()));
+        self.record.count(|figures| figures.written += 1);
         let same = (key.to_owned(), number);
         let mut state = self.state();
-        state.outcome.written += 1;
         state.acknowledged.insert(key.to_owned(), number);
         let seen = state.seen.entry(id.sequence()).or_insert_with(|| same.clone()).clone();
         drop(state);
         if seen != same {
-            self.violation(format!("{id} is {seen:?} and {same:?}"));
+            self.record.violation(format!("{id} is {seen:?} and {same:?}"));
         }
     }
 
     /// An error is fine where the plan provokes it.
     pub(super) fn refused(&self, key: &str, number: u64, error: &Error) {
-        self.note(|| format!("{key}={number} is refused: {error}"));
+        self.record.note(|| format!("{key}={number} is refused: {error}"));
         let provoked = match error {
             Error::Store(error) if error.kind() == StoreErrorKind::Full => {
                 self.plan.max_writes < 100
@@ -128,12 +115,12 @@ impl Database {
             _ => false,
         };
         if !provoked {
-            self.violation(format!("the write {key}={number} fails: {error}"));
+            self.record.violation(format!("the write {key}={number} fails: {error}"));
         }
     }
 
     pub(super) fn killed(&self) {
-        self.state().outcome.killed += 1;
+        self.record.count(|figures| figures.killed += 1);
     }
 
     pub(super) fn stop_faults(&self) {
@@ -168,9 +155,9 @@ impl Database {
     }
 
     fn begin(&self, writes: &[Write<u64>]) -> Saving<'_> {
+        self.record.count(|figures| figures.saved += writes.len() as u64);
         let mut state = self.state();
         state.saving += 1;
-        state.outcome.saved += writes.len() as u64;
         let mut problems = Vec::new();
         // A save that was given up may still be under way in the database, but not here.
         if state.saving > 1 {
@@ -192,7 +179,7 @@ impl Database {
             }
         }
         drop(state);
-        problems.into_iter().for_each(|problem| self.violation(problem));
+        problems.into_iter().for_each(|problem| self.record.violation(problem));
         Saving(self)
     }
 
@@ -202,38 +189,38 @@ impl Database {
         let before = state.rows.get(key).copied();
         if before.is_some_and(|(last, _)| last > sequence) {
             drop(state);
-            self.note(|| format!("{key}={number} ({sequence}) comes late"));
+            self.record.note(|| format!("{key}={number} ({sequence}) comes late"));
             if !self.plan.is_guarded {
-                self.violation(format!("{key}={number} is saved after {before:?}"));
+                self.record.violation(format!("{key}={number} is saved after {before:?}"));
             }
             return;
         }
         state.rows.insert(key.clone(), (sequence, number));
         drop(state);
-        self.note(|| format!("{key}={number} ({sequence}) is saved"));
+        self.record.note(|| format!("{key}={number} ({sequence}) is saved"));
         if before.is_some_and(|(_, last)| last > number) {
-            self.violation(format!("{key}={number} has a later place than {before:?}"));
+            self.record.violation(format!("{key}={number} has a later place than {before:?}"));
         }
     }
 
-    /// Looks at what is dead, when nothing is left to save; how much is.
-    pub(super) fn check_dead(&self, dead: &[DeadWrite<u64>]) -> u64 {
+    /// Looks at what is dead, when nothing is left to save.
+    pub(super) fn check_dead(&self, dead: &[DeadWrite<u64>]) {
+        self.record.count(|figures| figures.dead += dead.len() as u64);
         for dead in dead {
             let (key, sequence) = (&dead.key, dead.id.sequence());
             let row = self.state().rows.get(key).copied();
             match dead.value {
                 // One that fails at random may do so often enough.
                 Some(number) if !self.is_poison(number) && !self.plan.sink_faults => {
-                    self.violation(format!("{key}={number} is dead: {}", dead.reason));
+                    self.record.violation(format!("{key}={number} is dead: {}", dead.reason));
                 }
-                None => self.violation(format!("the value of a dead {key} cannot be read")),
+                None => self.record.violation(format!("the value of a dead {key} cannot be read")),
                 Some(_) => {}
             }
             if row.is_some_and(|(saved, _)| saved > sequence) {
-                self.violation(format!("{key} at {sequence} is dead and obsolete: {row:?}"));
+                self.record.violation(format!("{key} at {sequence} is dead and obsolete: {row:?}"));
             }
         }
-        dead.len() as u64
     }
 
     /// Looks at what stands there, when everything was saved.
@@ -246,11 +233,7 @@ impl Database {
             .map(|(key, number)| format!("{key}={number} is lost: {:?}", state.rows.get(key)))
             .collect();
         drop(state);
-        missing.into_iter().for_each(|it| self.violation(it));
-    }
-
-    pub(super) fn outcome(&self) -> Outcome {
-        std::mem::take(&mut self.state().outcome)
+        missing.into_iter().for_each(|it| self.record.violation(it));
     }
 }
 
@@ -260,7 +243,7 @@ impl Sink<u64> for DatabaseSink {
         let database = &*self.0;
         let _saving = database.begin(&writes);
         let fault = database.fault();
-        database.note(|| {
+        database.record.note(|| {
             let shown: Vec<_> =
                 writes.iter().map(|it| format!("{}={}", it.key, it.value)).collect();
             format!("is to save {} ({fault:?})", shown.join(" "))

@@ -22,11 +22,14 @@ mod journal;
 mod plan;
 mod process;
 
+use std::ops::AddAssign;
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder_core::write_behind::{Backlog, MemoryJournal, WhenFull, WriteBehind};
-use larder_core::{Error, Journal, Runtime, VirtualRuntime, millis, seconds};
+use larder_core::{Error, Journal, Runtime, VirtualRuntime, hours, millis, seconds};
 
+use crate::seeds::{Outcome, Simulated};
 use crate::simulation::Flaky;
 use crate::stores::Delays;
 use database::Database;
@@ -35,13 +38,9 @@ use process::Process;
 
 pub use plan::{Plan, Poison};
 
-/// What a simulation came to.
+/// What is counted in a simulation.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    /// What should not have happened.
-    pub violations: Vec<String>,
-    /// What happened, event by event, where the plan asks for it.
-    pub trace: Vec<String>,
+pub struct Figures {
     /// How many writes were acknowledged.
     pub written: u64,
     /// How many writes the sink was given.
@@ -52,12 +51,29 @@ pub struct Outcome {
     pub dead: u64,
 }
 
-/// Runs `plan`.
-///
-/// # Errors
-///
-/// Where the journal fails after the faults have been turned off.
-pub async fn run(plan: &Plan, runtime: &VirtualRuntime) -> Result<Outcome, Error> {
+impl AddAssign for Figures {
+    fn add_assign(&mut self, other: Self) {
+        self.written += other.written;
+        self.saved += other.saved;
+        self.killed += other.killed;
+        self.dead += other.dead;
+    }
+}
+
+impl Simulated for Plan {
+    type Figures = Figures;
+    const LONGEST: Duration = hours(5);
+
+    fn drawn(seed: u64, traced: bool) -> Self {
+        Self { traced, ..Self::of(seed) }
+    }
+
+    async fn run(&self, runtime: &VirtualRuntime) -> Result<Outcome<Figures>, Error> {
+        run(self, runtime).await
+    }
+}
+
+async fn run(plan: &Plan, runtime: &VirtualRuntime) -> Result<Outcome<Figures>, Error> {
     let memory = MemoryJournal::builder().max_writes(plan.max_writes).on(runtime.clone());
     let shared: Arc<dyn Runtime> = Arc::new(runtime.clone());
     let flaky = Arc::new(Flaky::new(plan.journal_faults, plan.seed));
@@ -78,10 +94,10 @@ pub async fn run(plan: &Plan, runtime: &VirtualRuntime) -> Result<Outcome, Error
     // What was given up long ago has taken effect by then.
     runtime.sleep(seconds(10)).await;
     if left.writes > 0 {
-        database.violation(format!("{} writes are left in the journal", left.writes));
+        database.record.violation(format!("{} writes are left in the journal", left.writes));
     }
     let dead = last.dead_letters(None, usize::MAX).await?;
-    let outcome_dead = database.check_dead(&dead);
+    database.check_dead(&dead);
     database.heal();
     for dead in &dead {
         last.replay(dead.id.sequence()).await?;
@@ -89,10 +105,10 @@ pub async fn run(plan: &Plan, runtime: &VirtualRuntime) -> Result<Outcome, Error
     let left = last.drain(seconds(60)).await?;
     runtime.sleep(seconds(10)).await;
     if left.writes + left.dead > 0 {
-        database.violation(format!("after all was replayed, there is left {left:?}"));
+        database.record.violation(format!("after all was replayed, there is left {left:?}"));
     }
     database.check_end();
-    Ok(Outcome { dead: outcome_dead, ..database.outcome() })
+    Ok(database.record.outcome())
 }
 
 /// Waits for an empty journal. What the sink cannot bear dies only while it saves other writes.

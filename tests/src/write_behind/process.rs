@@ -81,7 +81,7 @@ impl Process {
             let built =
                 super::build(&self.plan, &self.journal, &self.database, Arc::clone(&runtime) as _);
             let Ok(handle) = built else {
-                return self.database.violation("write-behind cannot be built".into());
+                return self.database.record.violation("write-behind cannot be built".into());
             };
             let writers: Vec<_> = (0..self.plan.writers)
                 .map(|writer| self.start(&runtime, writer, &handle))
@@ -98,7 +98,7 @@ impl Process {
                 // It has written everything; another life may still find something to flush.
                 self.pause(300).await;
             }
-            self.database.note(|| format!("process {} is killed", self.number));
+            self.database.record.note(|| format!("process {} is killed", self.number));
             runtime.kill();
             self.database.killed();
             drop(handle);
@@ -114,10 +114,10 @@ impl Process {
             let began = self.runtime.now();
             let left = handle.stop(patience).await;
             let took = self.runtime.now().since(began);
-            self.database.note(|| format!("process {} has stopped: {left:?}", self.number));
+            self.database.record.note(|| format!("process {} has stopped: {left:?}", self.number));
             // Each of its calls of the journal may take its way there and back.
             if took > patience + 4 * self.plan.latency {
-                self.database.violation(format!("stopping took {took:?}, not {patience:?}"));
+                self.database.record.violation(format!("stopping took {took:?}, not {patience:?}"));
             }
         }
         runtime.kill();
@@ -171,7 +171,7 @@ impl Writer {
             let pause = self.plan.pause.as_micros() as u64;
             self.runtime.sleep(Duration::from_micros(self.random.u64(..pause))).await;
             let key = self.keys[self.random.usize(..self.keys.len())].clone();
-            self.database.note(|| format!("writes {key}={number}"));
+            self.database.record.note(|| format!("writes {key}={number}"));
             match self.handle.write(&key, &number).await {
                 Ok(id) => self.database.acknowledged(&key, number, &id),
                 Err(error) => self.database.refused(&key, number, &error),
