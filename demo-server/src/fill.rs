@@ -4,6 +4,7 @@
 //! the same transaction. A start that is interrupted leaves an empty database, which the next one
 //! fills. A database of an older version is given what it lacks.
 
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -80,6 +81,18 @@ pub enum OpenError {
         found: i32,
     },
 
+    /// The file that keeps others from preparing it at the same time cannot be locked.
+    #[error(
+        "the database {0} cannot be prepared: {0}.lock cannot be locked; change the folder's \
+         permissions, or name another file (--database)", path.display()
+    )]
+    Locked {
+        /// The file of the database.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
     /// The caller broke the filling off.
     #[error("the database {} was not filled", path.display())]
     Interrupted {
@@ -115,6 +128,8 @@ pub(crate) fn prepare(
     if state == State::Complete {
         return Ok(false);
     }
+    let alone =
+        Alone::with(path).map_err(|source| OpenError::Locked { path: path.into(), source })?;
     // Readers go on while one connection writes. Kept in the file.
     connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
     let transaction =
@@ -122,7 +137,10 @@ pub(crate) fn prepare(
     // Another process may have filled it while this one waited for the lock.
     let state = self::state(&transaction, path, &error)?;
     match state {
-        State::Complete => return Ok(false),
+        State::Complete => {
+            alone.done();
+            return Ok(false);
+        }
         State::WithoutAccounts | State::WithoutLastSeen => {}
         State::Empty => match fill(&transaction, progress).map_err(error)? {
             ControlFlow::Continue(()) => {}
@@ -136,9 +154,37 @@ pub(crate) fn prepare(
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(error)?;
     transaction.pragma_update(None, "user_version", VERSION).map_err(error)?;
     transaction.commit().map_err(error)?;
+    alone.done();
     // The planner's statistics. Without them it is slower, and as right.
     let _ = connection.execute_batch("PRAGMA optimize = 0x10002");
     Ok(state == State::Empty)
+}
+
+/// That nobody else prepares the database: where two connections want a file to have a WAL at once,
+/// SQLite fails for one of them and does not wait.
+///
+/// By a lock on a file beside the database, which its owner's end gives back, however that comes.
+struct Alone {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl Alone {
+    /// Waits for who prepares it already.
+    fn with(database: &Path) -> std::io::Result<Self> {
+        let mut path = database.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+        file.lock()?;
+        Ok(Self { path, _locked: file })
+    }
+
+    /// It is complete. Whoever still waits for this file, or for one in its place, will find it so.
+    fn done(&self) {
+        // A file that is left is in nobody's way.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 /// What a file holds that can be this shop's.
