@@ -6,14 +6,18 @@ mod common;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::Request;
 use common::{Shop, accounts, filled, on};
 use http_body_util::BodyExt;
+use larder_core::write_behind::Journal;
 use larder_core::{MemorySessions, MemoryStore};
 use larder_demo::App;
 use larder_demo_server::SqliteDatabase;
 use larder_redis::RedisStore;
+use larder_sqlite::SqliteJournal;
+use larder_tests::eventually;
+use tempfile::TempDir;
 use tower::ServiceExt;
 
 #[tokio::test]
@@ -53,6 +57,31 @@ async fn without_its_redis_the_shop_serves_and_says_so() {
     }
     let stats = shop.get("/api/v1/stats").await.ok();
     assert!(stats["caches"]["users"]["storeErrors"].as_u64().unwrap() > 0, "{stats}");
+}
+
+#[tokio::test]
+async fn what_becomes_of_the_journal_is_told() {
+    let dir = TempDir::new().unwrap();
+    let journal = SqliteJournal::open(dir.path().join("seen.journal")).unwrap();
+    let shop = Shop::noting_in(journal.clone()).await;
+    assert_eq!(shop.get("/readyz").await.ok()["status"], "ok");
+    // No account has such a number, and no time such a form.
+    journal.append("nobody", Bytes::from_static(b"never")).await.unwrap();
+    let is_told = async || {
+        let ready = shop.get("/readyz").await.ok();
+        let told = "1 notes of users seen could not be saved and are dead letters";
+        ready["degraded"][0]["part"] == "last_seen" && ready["degraded"][0]["effect"] == told
+    };
+    eventually("the dead letter is told", is_told).await;
+
+    let away = RedisStore::lazy("redis://me:secret@127.0.0.1:1/").unwrap();
+    let shop = Shop::noting_in(away.journal("seen").unwrap()).await;
+    let ready = shop.get("/readyz").await;
+    assert!(!String::from_utf8_lossy(&ready.body).contains("secret"));
+    let ready = ready.ok();
+    assert_eq!(ready["status"], "degraded");
+    assert_eq!(ready["degraded"][0]["part"], "last_seen");
+    assert_eq!(ready["degraded"][0]["effect"], "that a user is seen is not kept");
 }
 
 #[tokio::test]

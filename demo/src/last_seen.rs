@@ -38,6 +38,16 @@ pub trait LastSeen: fmt::Debug + Send + Sync + 'static {
         account: i64,
         now: Timestamp,
     ) -> Result<(), Box<dyn StdError + Send + Sync>>;
+
+    /// What is noted and has not come to the database, for those who run the shop; `None`, as by
+    /// default, where that is not known.
+    ///
+    /// # Errors
+    ///
+    /// Where what is noted cannot be reached.
+    async fn backlog(&self) -> Result<Option<Backlog>, Box<dyn StdError + Send + Sync>> {
+        Ok(None)
+    }
 }
 
 /// [`LastSeen`] in a journal of Larder's, from which it comes to the database about a second later, with
@@ -100,6 +110,10 @@ impl LastSeen for JournaledLastSeen {
     ) -> Result<(), Box<dyn StdError + Send + Sync>> {
         self.times.write(account.to_string(), &now.as_millis()).await?;
         Ok(())
+    }
+
+    async fn backlog(&self) -> Result<Option<Backlog>, Box<dyn StdError + Send + Sync>> {
+        Ok(Some(self.times.backlog().await?))
     }
 }
 

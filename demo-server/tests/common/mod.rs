@@ -9,8 +9,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use larder_core::{MemorySessions, MemoryStore, Store, StrongSessionStore};
-use larder_demo::{Accounts, App};
+use larder_core::{DurableJournal, MemorySessions, MemoryStore, Store, StrongSessionStore};
+use larder_demo::{Accounts, App, Database, JournaledLastSeen};
 use larder_demo_server::{Filling, SqliteDatabase};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -65,11 +65,27 @@ impl Shop {
     }
 
     pub(crate) async fn with(store: impl Store, accounts: Accounts) -> Self {
+        Self::made(store, accounts, |app, _| app).await
+    }
+
+    /// In memory, with when users were last seen in this journal.
+    pub(crate) async fn noting_in(journal: impl DurableJournal) -> Self {
+        let note =
+            |app: App, database| app.last_seen(JournaledLastSeen::new(journal, database).unwrap());
+        Self::made(MemoryStore::new(), accounts(MemorySessions::new()), note).await
+    }
+
+    async fn made(
+        store: impl Store,
+        accounts: Accounts,
+        more: impl FnOnce(App, Arc<dyn Database>) -> App,
+    ) -> Self {
         let (dir, path) = filled().await;
         let (database, filled) = SqliteDatabase::open(path, on).await.unwrap();
         assert!(!filled, "a copy is complete");
-        let app = App::new(Arc::new(database), store, accounts).unwrap();
-        Self { router: app.router(), _dir: dir }
+        let database: Arc<dyn Database> = Arc::new(database);
+        let app = App::new(Arc::clone(&database), store, accounts).unwrap();
+        Self { router: more(app, database).router(), _dir: dir }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -1,15 +1,22 @@
 //! For those who run the shop.
 
+use std::time::Duration;
+
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::future::{OptionFuture, join_all, join4};
-use larder_core::{Cache, RateLimitStore, SessionStore, Store};
+use futures::future::{OptionFuture, join_all, join5};
+use larder_core::write_behind::Backlog;
+use larder_core::{Cache, RateLimitStore, SessionStore, Store, Timestamp, seconds};
 use serde_json::{Value, json};
 
 use super::no_store;
 use crate::app::App;
 use crate::database::Database;
 use crate::problem::Problem;
+
+/// What was noted so long ago should have come to the database, also where another server had to take
+/// over from one that crashed.
+const LATE: Duration = seconds(30);
 
 /// Whether the process runs.
 pub(crate) async fn healthz() -> Response {
@@ -24,8 +31,9 @@ pub(crate) async fn readyz(app: App) -> Result<Response, Problem> {
     let all_ready = join_all(stores.iter().map(|store| store.ready()));
     let counts = OptionFuture::from(shop.counts().map(async |store| (store, store.ready().await)));
     let sessions = shop.entrance.store();
-    let (database, all_ready, counts, sessions_ready) =
-        join4(shop.database.ready(), all_ready, counts, sessions.ready()).await;
+    let seen = OptionFuture::from(shop.last_seen.as_ref().map(|last_seen| last_seen.backlog()));
+    let (database, all_ready, counts, sessions_ready, seen) =
+        join5(shop.database.ready(), all_ready, counts, sessions.ready(), seen).await;
     if let Err(error) = database {
         tracing::error!(%error, "not ready");
         return Err(Problem::unavailable("the database does not answer"));
@@ -57,6 +65,19 @@ pub(crate) async fn readyz(app: App) -> Result<Response, Problem> {
             "error": error.to_string(),
         }));
     }
+    match seen {
+        Some(Ok(Some(backlog))) => {
+            if let Some(effect) = of_backlog(&backlog, shop.database.now()) {
+                degraded.push(json!({ "part": "last_seen", "effect": effect }));
+            }
+        }
+        Some(Err(error)) => degraded.push(json!({
+            "part": "last_seen",
+            "effect": "that a user is seen is not kept",
+            "error": error.to_string(),
+        })),
+        None | Some(Ok(None)) => {}
+    }
     let waiting = shop.invalidations.deferred();
     if waiting > 0 {
         degraded.push(json!({
@@ -66,6 +87,23 @@ pub(crate) async fn readyz(app: App) -> Result<Response, Problem> {
     }
     let status = if degraded.is_empty() { "ok" } else { "degraded" };
     Ok(no_store(json!({ "status": status, "degraded": degraded })))
+}
+
+/// What is wrong with what waits to come to the database, if anything is.
+fn of_backlog(backlog: &Backlog, now: Timestamp) -> Option<String> {
+    let lag = backlog.lag(now);
+    let late = (lag >= LATE).then(|| {
+        format!(
+            "{} notes of users seen wait for the database, for {} s",
+            backlog.writes,
+            lag.as_secs()
+        )
+    });
+    let dead = (backlog.dead > 0).then(|| {
+        format!("{} notes of users seen could not be saved and are dead letters", backlog.dead)
+    });
+    let wrong: Vec<_> = late.into_iter().chain(dead).collect();
+    (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
 /// Prometheus' text format, version 0.0.4.
@@ -119,4 +157,27 @@ pub(crate) async fn no_such_path() -> Problem {
 pub(crate) async fn no_such_method(method: Method) -> Problem {
     let detail = format!("this path does not take {method}; the header Allow names what it takes");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_core::write_behind::Sequence;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_too_long_or_cannot_be_saved_is_told() {
+        let noted = Timestamp::from_millis(1_767_225_600_000);
+        let waits = |seconds_ago, dead| {
+            let oldest = Some(Sequence::next(None, noted));
+            of_backlog(&Backlog::new(7, oldest, dead), noted + seconds(seconds_ago))
+        };
+        assert_eq!(waits(29, 0), None);
+        let late = "7 notes of users seen wait for the database, for 30 s";
+        assert_eq!(waits(30, 0).unwrap(), late);
+        let dead = "2 notes of users seen could not be saved and are dead letters";
+        assert_eq!(waits(1, 2).unwrap(), dead);
+        assert_eq!(waits(30, 2).unwrap(), format!("{late}; {dead}"));
+        assert_eq!(of_backlog(&Backlog::new(0, None, 0), noted), None);
+    }
 }
