@@ -1,6 +1,7 @@
 //! Limits over a [`RateLimitStore`], and what happens where it fails.
 
 mod builder;
+mod check;
 mod failure;
 mod lists;
 mod meter;
@@ -17,12 +18,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, Either, select};
+use futures::future::{Either, select};
 
-use super::rule::Taken;
-use super::{Check, Decision, ExactRateLimitStore, KeyState, Quota, RateLimitStore, Rule};
+use super::{ExactRateLimitStore, KeyState, Quota, RateLimitStore};
 use crate::error::{Error, StoreError, StoreErrorKind};
-use crate::key::{KeyBuffer, KeyError, Namespace, Split};
+use crate::key::{KeyError, Namespace};
 use crate::runtime::Runtime;
 
 pub use builder::RateLimiterBuilder;
@@ -35,7 +35,6 @@ use lists::Lists;
 use meter::Meter;
 use quotas::Quotas;
 use refusals::Refusals;
-use unheard::Unheard;
 
 /// Limits how much of something a key may have: requests of a client, e-mails to an address.
 ///
@@ -124,101 +123,11 @@ impl RateLimiter {
         RateLimiterBuilder::new(Arc::new(store), false)
     }
 
-    /// Decides on a request of `key` that costs 1, and counts it where it is allowed.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Key`] for a key that breaks the rules, [`Error::Config`] where the function that
-    /// looks up its quotas gives two of one name, [`Error::Store`] where the store says that it
-    /// will never decide on such a check ([`StoreErrorKind::Config`],
-    /// [`StoreErrorKind::Unsupported`]). A store that fails is no error, see [`FailurePolicy`].
-    pub fn check(&self, key: impl AsRef<str>) -> impl Future<Output = Result<Decision, Error>> {
-        self.check_cost(key, 1)
-    }
-
-    /// Like [`check`](Self::check), for a request that costs `cost`. A cost of zero is allowed
-    /// unless the key is blocked or denied, and takes nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`check`](Self::check).
-    ///
-    /// ```
-    /// # use larder_core::{MemoryRateLimits, Quota, RateLimiter};
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
-    /// # let limiter =
-    /// #     RateLimiter::builder(MemoryRateLimits::new()).quota(Quota::per_hour(100)).build()?;
-    /// let export = limiter.check_cost("user:42", 30).await?;
-    /// assert_eq!(export.remaining(), Some(70));
-    /// # Ok(()) }
-    /// ```
-    pub async fn check_cost(&self, key: impl AsRef<str>, cost: u64) -> Result<Decision, Error> {
-        let key = key.as_ref();
-        // All that is large stands elsewhere, so that the compiler puts the decision where the
-        // caller looks at it: what has just been written takes long to be moved.
-        if let Some((quota, taken)) = self.take_now(key, cost) {
-            return Ok(Decision::of_taken(quota, cost, taken));
-        }
-        match self.check_here(key, cost) {
-            Some(result) => result,
-            None => self.check_there(key, cost).await,
-        }
-    }
-
-    /// What [`check_cost`](Self::check_cost) answers, where the store is in this process and needs
-    /// no waiting; `None`, and nothing counted, where it is elsewhere.
-    ///
-    /// For callers that would have to put a future into a box.
-    ///
-    /// # Errors
-    ///
-    /// As [`check`](Self::check).
-    ///
-    /// ```
-    /// # use larder_core::{MemoryRateLimits, Quota, RateLimiter};
-    /// let limiter =
-    ///     RateLimiter::builder(MemoryRateLimits::new()).quota(Quota::per_hour(100)).build()?;
-    /// let decision = limiter.check_now("user:42", 1).transpose()?;
-    /// assert_eq!(decision.and_then(|it| it.remaining()), Some(99));
-    /// # Ok::<(), larder_core::Error>(())
-    /// ```
-    pub fn check_now(&self, key: impl AsRef<str>, cost: u64) -> Option<Result<Decision, Error>> {
-        if !self.shared.is_in_process {
-            return None;
-        }
-        let key = key.as_ref();
-        if let Some((quota, taken)) = self.take_now(key, cost) {
-            return Some(Ok(Decision::of_taken(quota, cost, taken)));
-        }
-        self.check_here(key, cost)
-    }
-
-    /// What [`check`](Self::check) would say now. Takes nothing, and is not counted.
-    ///
-    /// # Errors
-    ///
-    /// As [`check`](Self::check).
-    ///
-    /// ```
-    /// # use larder_core::{MemoryRateLimits, Quota, RateLimiter};
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder_core::Result<()> {
-    /// # let limiter =
-    /// #     RateLimiter::builder(MemoryRateLimits::new()).quota(Quota::per_hour(100)).build()?;
-    /// assert_eq!(limiter.peek("user:42").await?.remaining(), Some(100));
-    /// # Ok(()) }
-    /// ```
-    pub async fn peek(&self, key: impl AsRef<str>) -> Result<Decision, Error> {
-        let key = key.as_ref();
-        match self.decide_now(key, 1, false) {
-            Some(result) => result,
-            None => self.decide_there(key, 1, false).await,
-        }
-    }
-
     /// Gives back what a request took that should not count after all; of each quota no more than
     /// counts by now.
     ///
-    /// Give back what [`Decision::taken`] tells: a decision without the store took nothing.
+    /// Give back what [`Decision::taken`](super::Decision::taken) tells: a decision without the store
+    /// took nothing.
     ///
     /// # Errors
     ///
@@ -243,7 +152,8 @@ impl RateLimiter {
     }
 
     /// Ends what is under way, before the lease's time is over; see [`Quota::concurrent`] and
-    /// [`Decision::lease`]. The [`Permit`] of [`acquire`](Self::acquire) does it by itself.
+    /// [`Decision::lease`](super::Decision::lease). The [`Permit`] of [`acquire`](Self::acquire) does
+    /// it by itself.
     ///
     /// # Errors
     ///
@@ -397,127 +307,6 @@ impl RateLimiter {
         self.shared.meter.stats()
     }
 
-    async fn decide_there(&self, key: &str, cost: u64, takes: bool) -> Result<Decision, Error> {
-        let (full, quotas) = self.subject(key)?;
-        let decision = self.ask(&check_of(&full, &quotas, cost, takes), &quotas).await?;
-        Ok(self.in_shadow(decision))
-    }
-
-    #[inline(never)]
-    fn check_here(&self, key: &str, cost: u64) -> Option<Result<Decision, Error>> {
-        self.decide_now(key, cost, true).inspect(|result| self.count(result))
-    }
-
-    #[inline(never)]
-    fn check_there<'a>(
-        &'a self,
-        key: &'a str,
-        cost: u64,
-    ) -> BoxFuture<'a, Result<Decision, Error>> {
-        Box::pin(async move {
-            let result = self.decide_there(key, cost, true).await;
-            self.count(&result);
-            result
-        })
-    }
-
-    /// Takes and counts where one quota allows it, in a store in this process, and no list has a say:
-    /// what most checks are. The decision is put together by whoever called this, in its place.
-    #[inline(always)]
-    fn take_now(&self, key: &str, cost: u64) -> Option<(&Quota, Taken)> {
-        let Quotas::Same(quotas) = &self.quotas else { return None };
-        let [quota] = &**quotas else { return None };
-        Some((quota, self.take_of(quota, key, cost)?))
-    }
-
-    #[inline(never)]
-    fn take_of(&self, quota: &Quota, key: &str, cost: u64) -> Option<Taken> {
-        let shared = &*self.shared;
-        if !shared.takes_at_once {
-            return None;
-        }
-        let Split { namespace, key } = self.namespace.split(key, shared.max_key_bytes)?;
-        let taken = self.store.take_now(namespace, key, quota, cost)?;
-        shared.meter.allowed();
-        Some(taken)
-    }
-
-    /// Decides where that takes no waiting: by the lists, and by a store in this process. This
-    /// allocates nothing, and leaves alone what other threads use at the same time.
-    #[inline]
-    fn decide_now(&self, key: &str, cost: u64, takes: bool) -> Option<Result<Decision, Error>> {
-        let shared = &*self.shared;
-        if let Some(decision) = shared.lists.decide(key) {
-            return Some(Ok(self.in_shadow(decision)));
-        }
-        if !shared.is_in_process {
-            return None;
-        }
-        let quotas = match self.quotas.of(key) {
-            Ok(quotas) => quotas,
-            Err(error) => return Some(Err(error)),
-        };
-        let mut buffer = KeyBuffer::default();
-        let (max, store) = (shared.max_key_bytes, shared.store);
-        let full = match self.namespace.full_key_in(&mut buffer, key, max, store) {
-            Ok(full) => full,
-            Err(error) => return Some(Err(error.into())),
-        };
-        let decision = self.store.check_now(&check_of(full, &quotas, cost, takes));
-        if !shared.is_shadow {
-            return decision.map(Ok);
-        }
-        decision.map(|decision| Ok(decision.shadowed()))
-    }
-
-    #[inline]
-    fn count(&self, result: &Result<Decision, Error>) {
-        if let Ok(decision) = result {
-            self.shared.meter.decided(decision);
-        }
-    }
-
-    #[inline]
-    fn in_shadow(&self, decision: Decision) -> Decision {
-        if self.shared.is_shadow { decision.shadowed() } else { decision }
-    }
-
-    /// Asks the store, unless its refusal is remembered, and without it where it fails.
-    async fn ask(&self, check: &Check<'_>, quotas: &Arc<[Quota]>) -> Result<Decision, StoreError> {
-        let asked = self.runtime.now();
-        let refusals = self.shared.refusals.as_ref();
-        if let Some(decision) = refusals.and_then(|refusals| refusals.answer(check, asked)) {
-            return Ok(decision);
-        }
-        let mark = refusals.map(|refusals| (refusals, refusals.mark(check.key)));
-        let meter = &self.shared.meter;
-        let unheard = Unheard::new(self, check, quotas);
-        let answer = self.within_timeout("check", self.store.check(check)).await;
-        unheard.hear(&answer);
-        match answer {
-            Ok(decision) => {
-                let answered = self.runtime.now();
-                meter.store_answered(answered.since(asked));
-                match mark {
-                    // A cheaper request took what a refusal has told to be left.
-                    Some((refusals, _)) if decision.taken() > 0 => {
-                        refusals.allowed(check.key, quotas, answered);
-                    }
-                    Some((refusals, mark)) => {
-                        refusals.remember(check, quotas, mark, &decision, (asked, answered));
-                    }
-                    None => {}
-                }
-                Ok(decision)
-            }
-            Err(error) if never_works(&error) => Err(error),
-            Err(error) => {
-                meter.degraded(self.shared.fallback.policy, &error);
-                Ok(self.shared.fallback.decide(self.runtime.now(), check))
-            }
-        }
-    }
-
     /// Changes what the store has of a key, and what is remembered and counted here; that also
     /// where the caller does not wait for the store, as it may do it all the same.
     async fn change(
@@ -559,22 +348,6 @@ impl RateLimiter {
     fn full_key(&self, key: &str) -> Result<String, KeyError> {
         self.namespace.full_key(key, self.shared.max_key_bytes, self.shared.store)
     }
-}
-
-/// A limit that is set up wrongly is no outage: nobody would hear of it under a policy that allows.
-fn never_works(error: &StoreError) -> bool {
-    matches!(error.kind(), StoreErrorKind::Config | StoreErrorKind::Unsupported)
-}
-
-/// The check, with a number for the lease that it may come to hold.
-#[inline]
-fn check_of<'a>(key: &'a str, quotas: &'a [Quota], cost: u64, takes: bool) -> Check<'a> {
-    let mut check = Check::new(key, quotas).cost(cost);
-    check.takes = takes;
-    if quotas.iter().any(|quota| quota.rule() == Rule::Concurrency) {
-        check.lease = fastrand::u64(..);
-    }
-    check
 }
 
 /// Forgets a key's refusal when dropped.

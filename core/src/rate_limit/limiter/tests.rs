@@ -9,7 +9,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rate_limit::rule::Verdict;
-use crate::rate_limit::{Counting, MemoryRateLimits, RateLimitCapabilities, Reason};
+use crate::rate_limit::{
+    Check, Counting, Decision, MemoryRateLimits, RateLimitCapabilities, Reason,
+};
 use crate::runtime::{VirtualRuntime, natively, test};
 use crate::sync::lock;
 use crate::time::{Timestamp, hours, millis, minutes, seconds};
