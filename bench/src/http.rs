@@ -39,6 +39,8 @@ pub(crate) enum Front {
     Bare,
     Memory,
     Redis,
+    /// With a local tier in front of it.
+    Local,
     /// The handler, which sends headers as a limit does.
     BareWithHeaders,
     Limit,
@@ -58,7 +60,7 @@ impl Front {
             Self::Bare | Self::LimitWithoutHeaders | Self::TowerGovernorWithoutHeaders => None,
             // Their handler answers only who has a session.
             _ if self.has_sessions() => None,
-            Self::Memory | Self::Redis => Some("x-cache: hit"),
+            Self::Memory | Self::Redis | Self::Local => Some("x-cache: hit"),
             _ => Some("x-ratelimit-remaining: "),
         }
     }
@@ -123,6 +125,10 @@ pub(crate) fn serve(front: Front, redis: Option<&str>) -> Result<()> {
                 let url = redis.context("--redis is missing")?;
                 cached(app, Cache::builder(RedisStore::connect(url).await?))?
             }
+            Front::Local => {
+                let url = redis.context("--redis is missing")?;
+                cached(app, Cache::builder(RedisStore::connect(url).await?).local(10_000))?
+            }
             Front::Limit | Front::LimitWithoutHeaders => {
                 let quota = Quota::per_second(RATE.into()).burst(BURST.into());
                 let limiter = RateLimiter::builder(MemoryRateLimits::new()).quota(quota).build()?;
@@ -175,20 +181,21 @@ pub(crate) fn compare(effort: Effort, mut row: impl FnMut(Row)) -> Result<()> {
     let redis = Redis::start(Some(Core::Client))?;
     let url = redis.url();
     let results = rounds::play_anew(effort.http, || {
-        let fronts = [Front::Memory, Front::Redis, Front::Bare];
+        let fronts = [Front::Memory, Front::Redis, Front::Local, Front::Bare];
         fronts
             .map(|front| Server::start(front, Some(&url))?.turn(effort.http))
             .into_iter()
             .collect()
     })?;
-    for (who, name, goal) in [(0, "memory", 0.85), (1, "Redis", 0.5)] {
+    let fronts = [(0, "memory", 0.85), (1, "Redis", 0.5), (2, "local tier over Redis", 0.85)];
+    for (who, name, goal) in fronts {
         row(Row {
             what: format!("HTTP, response cache hit, {name}"),
             peer: "bare axum handler",
             figures: Figures::Rate {
                 ours: results.median(who),
-                peers: results.median(2),
-                ratio: results.ratio(who, 2),
+                peers: results.median(3),
+                ratio: results.ratio(who, 3),
             },
             goal: Goal::AtLeast(goal),
         });

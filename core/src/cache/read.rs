@@ -157,7 +157,8 @@ impl Cache {
         Ok(self.read::<Raw<V>>(&key, &self.scopes).await.flatten())
     }
 
-    /// What [`get_raw`](Self::get_raw) answers, where the store can tell at once: that in memory.
+    /// What [`get_raw`](Self::get_raw) answers, where it can be told at once: what is in the local
+    /// tier, or in a store in memory.
     ///
     /// `None` says nothing: it is for `get_raw`, or another call, to find out. Only a hit is
     /// counted.
@@ -175,7 +176,14 @@ impl Cache {
     /// assert_eq!(cache.get_raw_now::<Bytes>("pixel")?.unwrap().len(), 4);
     /// # Ok(()) }
     /// ```
-    pub fn get_raw_now<V: RawValue>(&self, key: impl AsRef<str>) -> Result<Option<V>, Error> {
+    pub fn get_raw_now<V: RawValue + Clone>(
+        &self,
+        key: impl AsRef<str>,
+    ) -> Result<Option<V>, Error> {
+        if let Some(Some(value)) = self.local::<Raw<V>>(key.as_ref())? {
+            self.meter().hit(1);
+            return Ok(Some(Arc::unwrap_or_clone(value)));
+        }
         let key = self.full_key(key.as_ref())?;
         let stored = self.store().get_now(&key).flatten();
         let Some(stored) = stored.filter(|stored| self.stands_now(stored)) else { return Ok(None) };
