@@ -156,10 +156,11 @@ impl KeyState {
         }
     }
 
-    /// Decides on a request that costs `cost`, by one quota, as [`check`](Self::check) would at any time between `from` and `until`, the one at
-    /// which it is asked, where it makes no difference which: the request is allowed, and leaves
-    /// the same behind. What it says remains is no more, and the reset no sooner, than at that
-    /// time. Besides, a moment before which this is not [forgotten](Self::forgotten_at).
+    /// Decides on a request that costs `cost`, by one quota, as [`check`](Self::check) would at any
+    /// time between `from` and `until`, the one at which it is asked, where it makes no difference
+    /// which: the request is allowed, and leaves the same behind. What it says remains is no more,
+    /// and the reset no sooner, than at that time. Besides, a moment before which this is not
+    /// [forgotten](Self::forgotten_at).
     #[inline(always)]
     pub(super) fn take_between(
         &mut self,
