@@ -20,7 +20,6 @@
 
 pub(crate) mod reads;
 
-use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,7 +49,7 @@ pub(crate) const BATCH: usize = 128;
 /// What is gathered.
 ///
 /// `docs/decisions/0008-reads-are-gathered-behind-those-on-their-way.md` has the figures.
-pub(crate) trait Gathers: Send + Sync + 'static {
+pub(crate) trait Gathers: Sized + Send + Sync + 'static {
     type Question: Send + Sync + 'static;
     type Answer: Send + 'static;
 
@@ -59,11 +58,11 @@ pub(crate) trait Gathers: Send + Sync + 'static {
     /// Counts a batch.
     fn count(&self, client: &Client, questions: usize);
 
-    /// The answer to each of several questions, in their order.
+    /// The answer to the question of each of several calls, in their order.
     fn together(
         &self,
         client: &Client,
-        questions: &[Self::Question],
+        calls: &[Waiting<Self>],
         deadline: Instant,
     ) -> impl Future<Output = Vec<Answer<Self>>> + Send;
 
@@ -83,8 +82,9 @@ pub(crate) trait Gathers: Send + Sync + 'static {
 
 type Answer<G> = Result<<G as Gathers>::Answer, StoreError>;
 
-struct Waiting<G: Gathers> {
-    question: G::Question,
+/// A call in the queue.
+pub(crate) struct Waiting<G: Gathers> {
+    pub(crate) question: G::Question,
     deadline: Instant,
     answer: oneshot::Sender<Answered<G>>,
 }
@@ -109,7 +109,7 @@ pub(crate) struct Gather<G: Gathers> {
 }
 
 struct Queue<G: Gathers> {
-    calls: VecDeque<Waiting<G>>,
+    calls: Vec<Waiting<G>>,
     /// Flushers that wait for an answer.
     batches_out: usize,
     /// Calls in their batches.
@@ -124,7 +124,7 @@ impl<G: Gathers> Gather<G> {
     pub(crate) fn new(client: Arc<Client>, gathers: G, max_callers: usize) -> Self {
         let (alone, gathering) = (AtomicUsize::new(0), AtomicBool::new(false));
         let queue = Mutex::new(Queue {
-            calls: VecDeque::new(),
+            calls: Vec::new(),
             batches_out: 0,
             calls_out: 0,
             collecting: 0,
@@ -169,7 +169,7 @@ impl<G: Gathers> Gather<G> {
             if queue.calls.len() >= self.max_callers.saturating_mul(2) {
                 queue.calls.retain(|call| !call.answer.is_closed());
             }
-            queue.calls.push_back(call);
+            queue.calls.push(call);
             self.gathering.store(true, Ordering::Relaxed);
             queue.wants_flusher()
         };
@@ -201,15 +201,13 @@ impl<G: Gathers> Gather<G> {
             }
         }
         let Some(deadline) = calls.first().map(|call| call.deadline) else { return };
-        let (questions, answers): (Vec<_>, Vec<_>) =
-            calls.into_iter().map(|call| (call.question, call.answer)).unzip();
-        let said = match questions.as_slice() {
-            [question] => vec![self.gathers.alone(&self.client, question, deadline).await],
-            questions => self.gathers.together(&self.client, questions, deadline).await,
+        let said = match calls.as_slice() {
+            [call] => vec![self.gathers.alone(&self.client, &call.question, deadline).await],
+            calls => self.gathers.together(&self.client, calls, deadline).await,
         };
-        for ((question, sender), answer) in questions.into_iter().zip(answers).zip(said) {
+        for (call, answer) in calls.into_iter().zip(said) {
             // Nobody waits any more where the caller went away.
-            let _ = sender.send(Answered { answer, _question: question });
+            let _ = call.answer.send(Answered { answer, _question: call.question });
         }
     }
 }
@@ -250,7 +248,12 @@ impl<G: Gathers> Queue<G> {
     fn take(&mut self) -> (Vec<Waiting<G>>, Phase) {
         let here = self.calls.len() + self.calls_out;
         self.crowd = here.max(self.crowd - self.crowd / 8);
-        let calls: Vec<_> = self.calls.drain(..self.calls.len().min(BATCH)).collect();
+        // The next ones will be about as many as these.
+        let rest = match self.calls.len() {
+            n @ ..=BATCH => Vec::with_capacity(n),
+            _ => self.calls.split_off(BATCH),
+        };
+        let calls = std::mem::replace(&mut self.calls, rest);
         self.collecting -= 1;
         self.batches_out += 1;
         self.calls_out += calls.len();

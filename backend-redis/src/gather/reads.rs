@@ -5,7 +5,7 @@ use larder_core::{StoreError, StoreErrorKind};
 use redis::{Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
-use super::Gathers;
+use super::{Gathers, Waiting};
 use crate::client::Client;
 
 /// Values up to this size, in bytes, travel to their readers in the batch's allocation. To copy a
@@ -29,19 +29,27 @@ impl Gathers for Reads {
         client.meter.gathered_reads(questions);
     }
 
-    async fn together(&self, client: &Client, keys: &[String], deadline: Instant) -> Vec<Answer> {
-        let bytes = keys.iter().map(String::len).sum::<usize>();
-        let mut command = Cmd::with_capacity(1 + keys.len(), 4 + bytes);
-        command.arg("MGET").arg(keys);
+    async fn together(
+        &self,
+        client: &Client,
+        calls: &[Waiting<Self>],
+        deadline: Instant,
+    ) -> Vec<Answer> {
+        let bytes = keys(calls).map(str::len).sum::<usize>();
+        let mut command = Cmd::with_capacity(1 + calls.len(), 4 + bytes);
+        command.arg("MGET");
+        for key in keys(calls) {
+            command.arg(key);
+        }
         match client.call(GET, &command, deadline).await {
-            Ok(Value::Array(values)) if values.len() == keys.len() => in_one(client, values),
-            Ok(other) => all(keys, &client.unexpected(GET, &other)),
+            Ok(Value::Array(values)) if values.len() == calls.len() => in_one(client, values),
+            Ok(other) => all(calls, &client.unexpected(GET, &other)),
             Err(error) if error.is_retryable() || error.kind() == StoreErrorKind::Closed => {
-                all(keys, &error)
+                all(calls, &error)
             }
             // Redis refused the command, be it for one of the keys only, such as one that this user
             // may not read.
-            Err(_) => one_by_one(client, keys, deadline).await,
+            Err(_) => one_by_one(client, calls, deadline).await,
         }
     }
 
@@ -66,18 +74,22 @@ pub(crate) async fn get(client: &Client, key: &str, deadline: Instant) -> Answer
     client.bytes(GET, value)
 }
 
-fn all(keys: &[String], error: &StoreError) -> Vec<Answer> {
-    keys.iter().map(|_| Err(error.clone())).collect()
+fn keys(calls: &[Waiting<Reads>]) -> impl Iterator<Item = &str> {
+    calls.iter().map(|call| call.question.as_str())
 }
 
-async fn one_by_one(client: &Client, keys: &[String], deadline: Instant) -> Vec<Answer> {
-    let mut pipeline = Pipeline::with_capacity(keys.len());
-    for key in keys {
+fn all(calls: &[Waiting<Reads>], error: &StoreError) -> Vec<Answer> {
+    calls.iter().map(|_| Err(error.clone())).collect()
+}
+
+async fn one_by_one(client: &Client, calls: &[Waiting<Reads>], deadline: Instant) -> Vec<Answer> {
+    let mut pipeline = Pipeline::with_capacity(calls.len());
+    for key in keys(calls) {
         pipeline.cmd("GET").arg(key);
     }
     match client.call(GET, &pipeline, deadline).await {
         Ok(values) => values.into_iter().map(|value| client.bytes(GET, value)).collect(),
-        Err(error) => all(keys, &error),
+        Err(error) => all(calls, &error),
     }
 }
 

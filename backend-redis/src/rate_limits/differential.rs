@@ -18,7 +18,6 @@ use super::gathered::{CHECK, Question};
 use super::packed::{Ask, Found, MOST};
 use super::script::timed_by;
 use super::{RedisRateLimits, Scripts};
-use crate::gather::Gathers;
 use crate::store::RedisStore;
 
 const CLOCK: &str = "clock";

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::layout::Keys;
 use super::packed::Found;
 use crate::client::Client;
-use crate::gather::Gathers;
+use crate::gather::{Gathers, Waiting};
 use crate::script::{Run, Script};
 
 pub(super) const CHECK: &str = "check";
@@ -42,8 +42,7 @@ impl Checks {
         question: &Question,
         deadline: Instant,
     ) -> Result<Found, StoreError> {
-        let questions = std::slice::from_ref(question);
-        let mut found = self.run(operation, client, questions, deadline).await?;
+        let mut found = self.run(operation, client, &[question], deadline).await?;
         found.pop().ok_or_else(|| client.unexpected(operation, &Value::Nil))
     }
 
@@ -51,7 +50,7 @@ impl Checks {
         &self,
         operation: &'static str,
         client: &Client,
-        questions: &[Question],
+        questions: &[&Question],
         deadline: Instant,
     ) -> Result<Vec<Found>, StoreError> {
         let keys: Vec<&str> = questions.iter().flat_map(|it| it.keys.iter()).collect();
@@ -81,10 +80,11 @@ impl Gathers for Checks {
     async fn together(
         &self,
         client: &Client,
-        questions: &[Question],
+        calls: &[Waiting<Self>],
         deadline: Instant,
     ) -> Vec<Result<Found, StoreError>> {
-        let error = match self.run(CHECK, client, questions, deadline).await {
+        let questions: Vec<_> = calls.iter().map(|call| &call.question).collect();
+        let error = match self.run(CHECK, client, &questions, deadline).await {
             Ok(found) => return found.into_iter().map(Ok).collect(),
             Err(error) => error,
         };

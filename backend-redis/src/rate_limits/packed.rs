@@ -119,6 +119,11 @@ fn put(asked: &mut Vec<u8>, quota: &Quota, cost: u64, lease: u64) -> Result<(), 
 /// In which time so many units come back, in microseconds and parts of one of which there are
 /// `limit`.
 fn time_of(units: u64, window: u64, limit: u64) -> (u128, u64) {
+    if let Some(parts) = units.checked_mul(window) {
+        // A division of half the width, which is the common case, takes a fraction of the time.
+        let limit = limit.max(1);
+        return (u128::from(parts / limit), parts % limit);
+    }
     let (parts, limit) = (u128::from(units) * u128::from(window), u128::from(limit.max(1)));
     (parts / limit, u64::try_from(parts % limit).unwrap_or(0))
 }
