@@ -1,4 +1,4 @@
-//! Concurrent reads, gathered into `MGET`s.
+//! Concurrent reads, gathered into `MGET`s, and writes, gathered into runs of a script.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use larder_core::{PutEntry, Store, StoreErrorKind, millis, seconds};
+use larder_core::write_behind::{Room, Sequence};
+use larder_core::{Journal, PutEntry, Store, StoreErrorKind, millis, seconds};
 use larder_redis::RedisStore;
 use larder_tests::eventually;
 use larder_tests::redis_server::RedisServer;
@@ -287,4 +288,32 @@ async fn with_gathering_off_every_read_is_a_get() {
         assert_eq!(reader.await.unwrap(), None);
     }
     assert_eq!((redis.calls_of("GET"), redis.calls_of("MGET")), (300, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gathered_writes_stand_one_after_the_other_across_a_second() {
+    const WRITES: u64 = 200;
+    // Ahead of the clock, so that places go on from here; the second ends among the batches.
+    const LAST: u64 = 4_000_000_000_999_900;
+    let redis = RedisServer::start();
+    redis.command(&["SET", "{larder-journal:places}:last", &LAST.to_string()]);
+    let journal = RedisStore::connect(redis.url()).await.unwrap().journal("places").unwrap();
+    let writers: Vec<_> = (0..WRITES)
+        .map(|writer| {
+            let (journal, key) = (journal.clone(), format!("k{writer}"));
+            tokio::spawn(async move { (journal.append(&key, Bytes::new()).await.unwrap(), key) })
+        })
+        .collect();
+    let mut written = Vec::new();
+    for writer in writers {
+        written.push(writer.await.unwrap());
+    }
+    written.sort();
+    let places: Vec<_> = written.iter().map(|(place, _)| *place).collect();
+    let expected: Vec<_> = (1..=WRITES).map(|n| Sequence::from_number(LAST + n)).collect();
+    assert_eq!(places, expected);
+    let read = journal.read(None, Room::of_writes(1_000)).await.unwrap();
+    let read: Vec<_> = read.into_iter().map(|write| (write.sequence, write.key)).collect();
+    assert_eq!(read, written);
+    assert!(redis.calls_of("EVALSHA") < 100, "little was gathered, so little was shown");
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Keys;
 use crate::client::Client;
 use crate::error::STORE;
-use crate::gather::Gathers;
+use crate::gather::{Gathers, Waiting};
 use crate::script::{Run, Script};
 
 pub(super) const APPEND: &str = "append";
@@ -32,7 +32,7 @@ impl Appends {
     async fn run(
         &self,
         client: &Client,
-        writes: &[Write],
+        writes: impl ExactSizeIterator<Item = &Write> + Send,
         deadline: Instant,
     ) -> Result<(u64, usize), StoreError> {
         let max = self.max_writes.to_string();
@@ -81,12 +81,13 @@ impl Gathers for Appends {
     async fn together(
         &self,
         client: &Client,
-        writes: &[Write],
+        calls: &[Waiting<Self>],
         deadline: Instant,
     ) -> Vec<Result<Sequence, StoreError>> {
+        let writes = calls.iter().map(|call| &call.question);
         match self.run(client, writes, deadline).await {
-            Ok(appended) => (0..writes.len()).map(|index| self.place(index, appended)).collect(),
-            Err(error) => writes.iter().map(|_| Err(error.clone())).collect(),
+            Ok(appended) => (0..calls.len()).map(|index| self.place(index, appended)).collect(),
+            Err(error) => calls.iter().map(|_| Err(error.clone())).collect(),
         }
     }
 
@@ -96,7 +97,7 @@ impl Gathers for Appends {
         write: &Write,
         deadline: Instant,
     ) -> Result<Sequence, StoreError> {
-        let appended = self.run(client, std::slice::from_ref(write), deadline).await?;
+        let appended = self.run(client, std::iter::once(write), deadline).await?;
         self.place(0, appended)
     }
 }

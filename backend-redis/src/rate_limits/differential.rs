@@ -53,8 +53,9 @@ impl World {
             limits.question(CHECK, Ask::Take, subject, check.cost, check.lease).unwrap()
         });
         let (questions, client): (Vec<Question>, _) = (questions.collect(), limits.client());
-        let found = limits.shared.checks.gathers().together(client, &questions, client.deadline());
-        found.await.into_iter().map(Result::unwrap).collect()
+        let questions: Vec<&Question> = questions.iter().collect();
+        let checks = limits.shared.checks.gathers();
+        checks.run(CHECK, client, &questions, client.deadline()).await.unwrap()
     }
 
     /// How many keys there are for how many milliseconds; none may be there forever.

@@ -46,7 +46,8 @@ impl Checks {
         found.pop().ok_or_else(|| client.unexpected(operation, &Value::Nil))
     }
 
-    async fn run(
+    /// Asks for several at once, by one run of the script.
+    pub(super) async fn run(
         &self,
         operation: &'static str,
         client: &Client,
