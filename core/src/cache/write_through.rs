@@ -27,7 +27,8 @@ impl Cache {
     /// # Errors
     ///
     /// [`Error::Key`] for a key that breaks the rules, before anything is saved. [`Error::Save`] with
-    /// the error of `save`. [`Error::Store`] or [`Error::Encode`] where the value was saved, but an
+    /// the error of `save`; if the store fails then too, which is counted and logged, an older value
+    /// may still stand. [`Error::Store`] or [`Error::Encode`] where the value was saved, but an
     /// older one may still stand under the key.
     ///
     /// ```

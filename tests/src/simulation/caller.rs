@@ -370,7 +370,11 @@ impl Caller {
         };
         let saved = self.cache.entry(name(key)).tag(TAG).write_through(save).await;
         let told = match saved {
-            Ok(_) | Err(Error::Save { .. }) => self.cache.remove(raw_name(key)).await.map(drop),
+            Ok(_) => self.cache.remove(raw_name(key)).await.map(drop),
+            // Where the store fails too, it says so to nobody.
+            Err(Error::Save { .. }) if !self.plan.store_faults => {
+                self.cache.remove(raw_name(key)).await.map(drop)
+            }
             Err(error) => Err(error),
         };
         match (told, invalidation) {

@@ -3,7 +3,7 @@
 //! A [`Plan`] is drawn from a seed: some callers read, load, write and invalidate a few keys
 //! through one cache, over a store with delays; some leave in the middle of a call, and where the
 //! plan says so, loaders fail, panic or hang, and the store loses calls and answers. On a
-//! [`VirtualRuntime`](larder_core::VirtualRuntime) the seed decides every order of events.
+//! [`VirtualRuntime`] the seed decides every order of events.
 //!
 //! What must hold, however the events fall:
 //!
