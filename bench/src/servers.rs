@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{self, Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
@@ -47,10 +48,14 @@ pub(crate) fn stay_on(core: Core) -> Result<()> {
     Ok(())
 }
 
-/// Whether programs can be kept to one core.
+/// Whether programs can be kept to one core. Asked once, before this one is: on the core that it is kept
+/// to it sees no other.
 pub(crate) fn can_pin() -> bool {
-    available_parallelism().is_ok_and(|cores| cores.get() > 1)
-        && version("taskset", "--version").is_some()
+    static CAN_PIN: LazyLock<bool> = LazyLock::new(|| {
+        available_parallelism().is_ok_and(|cores| cores.get() > 1)
+            && version("taskset", "--version").is_some()
+    });
+    *CAN_PIN
 }
 
 /// The first line that a program says about its version; `None` where it does not start.
