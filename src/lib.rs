@@ -1,8 +1,11 @@
-//! Cached values, cached HTTP responses and rate limits: the same on a native server and wherever wasm32 runs.
+//! Cached values, cached HTTP responses, rate limits and sessions: the same on a native server and wherever
+//! wasm32 runs.
 //!
 //! This crate only brings the others together. In the order a reader needs it:
 //!
 //! - [`Cache`]: typed values under keys, loaded once however many callers wait.
+//!   [`CacheBuilder::local`] keeps some of them in front of the store, and an [`Invalidation`], such as
+//!   [`LocalBus`] or `redis::RedisBus` (feature `redis`), tells all processes what has changed.
 //! - [`MemoryStore`] (feature `memory`), `redis::RedisStore` (feature `redis`), `kv::KvStore` and
 //!   `kv::DurableStore` (feature `kv`): where they are kept.
 //! - `http::ResponseCache` (feature `http`): a tower layer that answers GET and HEAD from a cache.
@@ -19,7 +22,7 @@
 //! - [`WriteBehind`]: writes that a journal acknowledges and a sink saves later: `sqlite::SqliteJournal`
 //!   (feature `sqlite`) in a file, `redis::RedisJournal` (feature `redis`) in Redis, [`MemoryJournal`]
 //!   for tests.
-//! - [`Store`], [`RateLimitStore`], [`SessionStore`], [`Runtime`]: what a backend, or another platform, has to implement.
+//! - [`Store`], [`RateLimitStore`], [`SessionStore`], [`Invalidation`], `write_behind::Journal`, [`Runtime`]: what a backend, or another platform, has to implement.
 //!
 //! | feature | brings |
 //! | --- | --- |

@@ -62,17 +62,19 @@ fn kill_and_look(journal: &str, database: &Path) -> Result<()> {
         Process::start(&mut command)
     };
     let mut acknowledged = Acknowledged::default();
-    let write = |acknowledged: &Acknowledged| start("write", &acknowledged.next());
-    let mut writer = write(&acknowledged)?;
+    // Each beyond what the last may have written without telling.
+    let mut firsts = (1_u64..).map(|life| (life * 100_000).to_string());
+    let mut write = || start("write", &firsts.next().into_iter().collect::<Vec<_>>());
+    let mut writer = write()?;
     let mut flusher = start("flush", &[])?;
     let mut killed = [0, 0];
     for _ in 0..KILLS {
         // At any moment: from before it has opened its journal to its being in full swing.
-        std::thread::sleep(Duration::from_millis(fastrand::u64(..150)));
+        std::thread::sleep(Duration::from_millis(fastrand::u64(..200)));
         if fastrand::bool() {
             killed[0] += 1;
             acknowledged.note(writer.killed()?)?;
-            writer = write(&acknowledged)?;
+            writer = write()?;
         } else {
             killed[1] += 1;
             flusher.killed()?;
@@ -117,12 +119,6 @@ impl Acknowledged {
         }
         Ok(())
     }
-
-    /// Where the next writer begins: beyond what the last may have written without telling.
-    fn next(&self) -> Vec<String> {
-        let next = self.0.values().max().copied().unwrap_or_default() + 1_000;
-        vec![next.to_string()]
-    }
 }
 
 fn play(role: &str, journal: &str, database: &Path, rest: &[&str]) -> Result<()> {
@@ -151,8 +147,8 @@ async fn act(
 ) -> Result<()> {
     let table = Table::open(database)?;
     let numbers = WriteBehind::builder(journal, table)
-        .lease(millis(1_000))
-        .save_timeout(millis(400))
+        .lease(millis(500))
+        .save_timeout(millis(250))
         .poll(millis(20))
         .batch(10)
         .flushes(role != "write")
@@ -175,7 +171,8 @@ async fn write(numbers: WriteBehind<u64>, first: u64) -> Result<()> {
         let numbers = numbers.clone();
         tokio::spawn(async move {
             for number in first.. {
-                let key = format!("key{writer}");
+                // Of this life alone: what another acknowledged is not covered by it.
+                let key = format!("key{first}-{writer}");
                 numbers.write(&key, &number).await?;
                 println!("acknowledged {key} {number} .");
                 // So that the flusher keeps up with it.

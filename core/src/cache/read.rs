@@ -60,7 +60,8 @@ impl<T> Lookup<T> {
 impl Cache {
     /// The value under `key`, if the cache holds one.
     ///
-    /// A store that fails and bytes that cannot be read count as a miss.
+    /// A store that fails and bytes that cannot be read count as a miss. An entry with tags takes a second
+    /// round trip, for their epochs, unless [`entry`](Self::entry) is told the tags.
     ///
     /// # Errors
     ///

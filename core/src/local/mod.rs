@@ -3,8 +3,8 @@
 //! What stands here was read or loaded at some moment, its *mark*. Every invalidation has a number,
 //! and leaves it where those whom it concerns will find it: in the stripe of a key or a tag, or in the
 //! list of the last patterns. A value is good as long as nothing that concerns it is younger than its
-//! mark. So an invalidation costs a number, and not a search; a hit costs two of them to compare, and
-//! takes no lock; and what was read before an invalidation, but is put in after it, is never found.
+//! mark. So an invalidation costs a number, and not a search; a hit costs two of them to compare, beside
+//! the look into its part of the map; and what was read before an invalidation, but is put in after it, is never found.
 //!
 //! Where other processes tell of their invalidations, some of them may be missed. What was read before
 //! such a moment is *suspect*: it is not used until it was held against the store, by its version. And
