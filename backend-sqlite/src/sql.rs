@@ -300,3 +300,23 @@ fn micros(time: Timestamp) -> i64 {
 fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A test cannot cut the power; what SQLite promises to do then it promises in this mode alone.
+    #[test]
+    fn the_disk_has_it_before_it_is_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open(folder.path().join("journal")).unwrap();
+        configure(&connection).unwrap();
+        let asked = |pragma: &str| {
+            connection
+                .pragma_query_value(None, pragma, |row| row.get::<_, rusqlite::types::Value>(0))
+        };
+        assert_eq!(asked("journal_mode").unwrap(), "wal".to_owned().into());
+        // FULL.
+        assert_eq!(asked("synchronous").unwrap(), 2.into());
+    }
+}

@@ -21,7 +21,7 @@ async fn what_was_appended_is_there_when_it_is_opened_again() {
 }
 
 #[tokio::test]
-async fn the_disk_has_it_before_it_is_acknowledged() {
+async fn what_was_acknowledged_outlives_a_process_that_closes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     let journal = SqliteJournal::open(&path).unwrap();

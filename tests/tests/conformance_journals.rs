@@ -1,5 +1,6 @@
-//! The conformance suite of journals: in memory on a virtual clock and on threads, in files, and on a
-//! real Redis and a real Redis Cluster, each of which all cases share.
+//! The conformance suite of journals: in memory on a virtual clock and on threads, in files, and on real
+//! servers, each of which all cases share: Redis, a Redis Cluster, a master behind sentinels, Valkey and
+//! a Cluster of it.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -13,12 +14,23 @@ use larder_redis::RedisStore;
 use larder_sqlite::SqliteJournal;
 use larder_tests::conformance::{JournalCase, OpenJournal, journal_cases, run_journal_case};
 use larder_tests::redis_cluster::RedisCluster;
-use larder_tests::redis_server::RedisServer;
+use larder_tests::redis_sentinels::RedisSentinels;
+use larder_tests::redis_server::{RedisServer, valkey};
 use larder_tests::trials::Trials;
 
 fn main() -> ExitCode {
-    let server = RedisServer::start();
+    let redis = RedisServer::start();
     let cluster = RedisCluster::start();
+    let sentinels = RedisSentinels::start();
+    let valkey_server = RedisServer::builder().program(valkey()).start();
+    let valkey_cluster = RedisCluster::builder().program(valkey()).start();
+    let servers = [
+        ("redis", redis.url()),
+        ("cluster", cluster.url()),
+        ("sentinel", sentinels.url()),
+        ("valkey", valkey_server.url()),
+        ("valkey_cluster", valkey_cluster.url()),
+    ];
     let mut trials = Trials::default();
     for case in journal_cases() {
         trials.test(format!("memory::{}", case.name), move || on_virtual_time(case));
@@ -34,7 +46,7 @@ fn main() -> ExitCode {
             };
             on_tokio(Arc::new(open), case)
         });
-        for (run, url) in [("redis", server.url()), ("cluster", cluster.url())] {
+        for (run, url) in servers.clone() {
             trials.test(format!("{run}::{}", case.name), move || {
                 let open = move |name: &str, max_writes| {
                     let (url, name) = (url.clone(), name.to_owned());
@@ -45,7 +57,7 @@ fn main() -> ExitCode {
         }
     }
     let code = trials.run();
-    drop((server, cluster));
+    drop((redis, cluster, sentinels, valkey_server, valkey_cluster));
     code
 }
 

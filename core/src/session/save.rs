@@ -63,6 +63,9 @@ impl Session {
     /// Writes what changed, and notes that the session was used: for the end of the request, before
     /// its response goes out.
     ///
+    /// The layer calls it after the handler. A handler that calls it too, to hear what came of its
+    /// changes, takes nothing from that: the cookie is told again.
+    ///
     /// A session that nobody touched is neither loaded nor written. A new one is stored where
     /// something was put into it. One that others changed meanwhile keeps their changes too; of one
     /// key the later save has the last word, and is [told](Saved::overwritten). One that ended
@@ -73,7 +76,7 @@ impl Session {
     ///
     /// [`Error::Store`] where the store fails: whether the changes were saved is not known then, and
     /// saving again is safe. [`Error::SessionTooLarge`], [`Error::SessionContended`] and
-    /// [`Error::NoRandomness`].
+    /// [`Error::NoRandomness`]. That its use could not be noted is no error, but counted and logged.
     ///
     /// Where this request asked for its session and was not given it, or was to end it and did not,
     /// that error again, and nothing is saved: whatever the request made of it, it does not know who
@@ -166,7 +169,15 @@ impl Session {
         let expires_at = lives.expires_at(session.created_at, now);
         let touch = Touch::new(now, self.place(), expires_at);
         let touched = self.shared().store.touch(key, &touch);
-        let is_there = self.sessions().in_time(Operation::Touch, touched).await?;
+        let is_there = match self.sessions().in_time(Operation::Touch, touched).await {
+            Ok(is_there) => is_there,
+            Err(error) => {
+                // The request had its session, and may have done its work: that must not be undone for a
+                // note, which the next one makes.
+                tracing::warn!(%error, "that a session was used is not noted");
+                return Ok(state.nothing_to_save(found));
+            }
+        };
         if is_there {
             self.shared().meter.touched();
         }
@@ -334,7 +345,9 @@ impl State {
         self.changes = Default::default();
         (self.renews, self.ended) = (false, false);
         if let Some(id) = cookie.id() {
-            self.presented = Some(id.clone());
+            // Told again by a save that finds nothing to do: this one may have been a handler's, and only
+            // the last one's answer goes to the client.
+            (self.presented, self.reissues) = (Some(id.clone()), true);
         }
     }
 }

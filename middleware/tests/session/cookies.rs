@@ -128,6 +128,19 @@ fn it_lives_as_long_as_its_session() {
 }
 
 #[test]
+fn a_handler_that_saves_for_itself_takes_nothing_from_the_client() {
+    World::new().run(async |world| {
+        let browser = world.browser();
+        let seen = browser.post("/saved-by-itself/zoe").await.ok();
+        assert!(seen.set_cookie().is_some() && seen.text().contains("overwritten: []"), "{seen:?}");
+        assert_eq!(browser.get("/me").await.ok().text(), "zoe");
+        // A session there moves to a new id.
+        browser.post("/saved-by-itself/max").await.ok();
+        assert_eq!(browser.get("/me").await.ok().text(), "max");
+    });
+}
+
+#[test]
 fn a_visitor_who_has_nothing_gets_none() {
     World::new().run(async |world| {
         for uri in ["/untouched", "/get/theme", "/careless"] {

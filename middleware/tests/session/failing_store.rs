@@ -1,7 +1,7 @@
 //! A store of sessions that is down, takes its time, or is asked too much.
 
 use http::StatusCode;
-use larder_core::{Runtime as _, millis};
+use larder_core::{Runtime as _, days, millis};
 
 use super::world::{Seen, World};
 use crate::runtime::test;
@@ -52,6 +52,18 @@ fn who_does_not_need_the_session_does_not_notice() {
         // A stranger has nothing to be loaded.
         assert_eq!(world.browser().get("/careless").await.ok().text(), "hello, stranger");
         assert_eq!(world.browser().get("/me").await.status, 401);
+    });
+}
+
+#[test]
+fn who_was_served_is_not_told_that_the_use_is_not_noted() {
+    World::new().run(async |world| {
+        let browser = world.signed_in("zoe").await;
+        world.store.fails_to_touch();
+        world.runtime.advance(days(1));
+        world.store.calls();
+        assert_eq!(browser.get("/me").await.ok().text(), "zoe");
+        assert_eq!(world.store.calls(), 2, "it was tried");
     });
 }
 

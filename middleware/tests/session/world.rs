@@ -45,6 +45,8 @@ struct Wire {
     is_down: AtomicBool,
     takes_millis: AtomicU64,
     calls: AtomicU64,
+    /// That a session was used cannot be noted.
+    fails_to_touch: AtomicBool,
     /// Every update finds that another was made before.
     is_contended: AtomicBool,
 }
@@ -61,6 +63,10 @@ impl Remote {
 
     pub(crate) fn takes_millis(&self, millis: u64) {
         self.wire.takes_millis.store(millis, Ordering::SeqCst);
+    }
+
+    pub(crate) fn fails_to_touch(&self) {
+        self.wire.fails_to_touch.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn is_contended(&self) {
@@ -128,7 +134,13 @@ impl SessionStore for Remote {
     }
 
     async fn touch(&self, key: &str, touch: &Touch) -> Result<bool, StoreError> {
-        self.call(self.sessions.touch(key, touch)).await
+        self.call(async {
+            if self.wire.fails_to_touch.load(Ordering::SeqCst) {
+                return Err(StoreError::new(StoreErrorKind::Other, "remote", "touch", "read-only"));
+            }
+            self.sessions.touch(key, touch).await
+        })
+        .await
     }
 
     async fn renew(
@@ -184,6 +196,11 @@ pub(crate) fn routes() -> Router {
         "goodbye"
     };
     let renew = async |session: Session| Ok::<_, SessionError>(session.renew().await?);
+    let saved_by_itself = async |session: Session, Path(user): Path<String>| {
+        session.sign_in(user).await?;
+        let saved = session.save().await?;
+        Ok::<_, SessionError>(format!("overwritten: {:?}", saved.overwritten))
+    };
     let large = async |session: Session| {
         Ok::<_, SessionError>(session.insert("large", &"x".repeat(2 << 20)).await?)
     };
@@ -194,6 +211,7 @@ pub(crate) fn routes() -> Router {
     Router::new()
         .route("/untouched", get(async |_: Session| "untouched"))
         .route("/sign-in/{user}", post(sign_in))
+        .route("/saved-by-itself/{user}", post(saved_by_itself))
         .route("/sign-out", post(sign_out))
         .route("/careless-sign-out", post(careless_sign_out))
         .route("/renew", post(renew))
