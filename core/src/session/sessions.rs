@@ -354,7 +354,11 @@ impl SessionsBuilder {
         self
     }
 
-    /// How long a session lives at most, however much it is used. 30 days by default.
+    /// How long a session lives at most, from when it began, however much it is used. 30 days by
+    /// default.
+    ///
+    /// A [`sign_in`](super::Session::sign_in) goes on with the session that is there, and with the time
+    /// that it has left.
     pub fn absolute(mut self, time: Duration) -> Self {
         self.lives.absolute = time;
         self
